@@ -1,0 +1,155 @@
+/** What the core knows: plain data, made anew each turn. Nothing in here is ever a secret. */
+
+/** First 16 hex digits of SHA-256 over the node key's SPKI. */
+export type NodeId = string;
+
+/** What a Pi says of its engine. */
+export type EngineState = 'absent' | 'slow' | 'ready';
+
+/** What a Pi means to do; `left` and `shutdown` survive restarts of the agent, a return clears `shutdown`. */
+export type Intent = 'stay' | 'leave' | 'shutdown' | 'left';
+
+/** The engine's own view of its swarm (`GET /info` → Swarm), made comparable between Pis. */
+export type SwarmStatus =
+  | { state: 'none' }
+  /** In a swarm that this cluster did not make: left alone, reported. */
+  | { state: 'foreign'; nodeId: string }
+  /** `pending`: joining, or not admitted yet. `error`: removed, or certificates refused. `locked`: autolock is on. */
+  | { state: 'pending' | 'error' | 'locked'; nodeId: string; reason: string }
+  | ActiveSwarm;
+
+export interface ActiveSwarm {
+  state: 'active';
+  /** The swarm's own id (`Swarm.Cluster.ID`); a worker knows it from the peer that admitted it. */
+  swarmId: string;
+  /** This engine's node id inside the swarm. */
+  nodeId: string;
+  role: 'worker' | 'manager';
+  leader: boolean;
+  /** Manager: a Raft quorum answers (`ControlAvailable` and a leader). Worker: always false. */
+  quorum: boolean;
+  /** `host:2377` of the managers, as the engine knows them. */
+  managers: string[];
+  /** Only the leader fills this in. */
+  summary?: SwarmSummary;
+}
+
+export interface SwarmSummary {
+  /** User services; the count decides which swarm survives a merge. */
+  services: number;
+  nodes: number;
+  /** Milliseconds since 1970, by the engine that made it. */
+  createdAtMs: number;
+}
+
+/** What each Pi tells its peers every second. Bounded: at most 64 `peers`. */
+export interface PiStatus {
+  id: NodeId;
+  name: string;
+  /** pi-swarm's version, for people. */
+  version: string;
+  /** A new random value at each start of the agent: tells a restart from a flap. */
+  boot: string;
+  /** Stable for one board, also after re-flashing. */
+  hardware: string;
+  /** Where this Pi's engine can be reached by others (IPv4). */
+  address: string;
+  port: number;
+  engine: EngineState;
+  swarm: SwarmStatus;
+  intent: Intent;
+  /** Whom this Pi would let `swarm init` (F2); absent when it is in a swarm. */
+  candidate?: NodeId;
+  /** Set by the leader of a swarm that gives way to another (F3). */
+  dissolving?: { into: string };
+  /** Swarm node id → state, from a manager with quorum: tells a removed Pi that it was removed. Bounded by the swarm's size. */
+  members?: string[];
+  /** Changes whenever the published ports or their tasks do; from managers. */
+  meshVersion?: string;
+  /** Images that every Pi should be able to run without a registry (`pi-swarm/whoami`). */
+  images?: string[];
+  /** Wall clock, milliseconds since 1970; for peers without a clock. */
+  wallMs: number;
+  /** Others that this Pi is in contact with: hints for discovery, never identities. */
+  peers: PeerHint[];
+}
+
+export interface PeerHint {
+  id?: NodeId;
+  host: string;
+  port: number;
+}
+
+export type Liveness = 'alive' | 'suspect' | 'dead';
+
+/** An authenticated peer. */
+export interface Peer {
+  id: NodeId;
+  liveness: Liveness;
+  /** Monotonic milliseconds when the first and the last word came. */
+  firstSeenMs: number;
+  lastSeenMs: number;
+  /** The last it said. */
+  status: PiStatus;
+}
+
+/** One row of `GET /nodes`. */
+export interface SwarmNode {
+  nodeId: string;
+  hostname: string;
+  /** `pi-swarm.*` labels and the user's. */
+  labels: Record<string, string>;
+  role: 'worker' | 'manager';
+  availability: 'active' | 'pause' | 'drain';
+  state: 'ready' | 'down' | 'unknown' | 'disconnected';
+  leader: boolean;
+  /** Managers only: `ManagerStatus.Reachability`. */
+  reachable: boolean;
+  address: string;
+  /** `x86_64`, `aarch64`, `armv7l` … */
+  architecture: string;
+  os: string;
+  createdAtMs: number;
+}
+
+/** A task as far as pi-swarm cares (`GET /tasks`). */
+export interface SwarmTask {
+  id: string;
+  serviceId: string;
+  nodeId: string;
+  slot: number;
+  state: string;
+  desired: string;
+  /** Why it failed, as the engine says it. */
+  error?: string;
+  containerId?: string;
+  /** Its IPv4 address on the ingress network, without prefix length. */
+  ingressAddress?: string;
+}
+
+export interface PublishedPort {
+  protocol: 'tcp' | 'udp';
+  published: number;
+  target: number;
+  mode: 'ingress' | 'host';
+}
+
+export interface SwarmService {
+  id: string;
+  name: string;
+  image: string;
+  /** `undefined` replicas: global. */
+  replicas?: number;
+  running: number;
+  desired: number;
+  ports: PublishedPort[];
+  createdAtMs: number;
+}
+
+/** What survives restarts of the agent, in the state directory. */
+export interface Memory {
+  /** The swarm this Pi belongs to, as last seen or about to be joined. */
+  swarmId?: string;
+  swarmNodeId?: string;
+  intent: Intent;
+}
