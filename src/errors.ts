@@ -71,10 +71,15 @@ export class SecretError extends PiSwarmError {
   }
 }
 
+/** Why a certificate was not believed; the words are counted and logged. */
+export type TrustReason = 'foreign' | 'expired' | 'notYetValid' | 'id-mismatch' | 'client-cert' | 'malformed';
+
 /** A peer, certificate or record that is not what it claims to be. */
 export class TrustError extends PiSwarmError {
-  constructor(message: string, cure?: string, options?: { cause?: unknown }) {
+  readonly reason: TrustReason | undefined;
+  constructor(message: string, cure?: string, options?: { cause?: unknown; reason?: TrustReason }) {
     super('refused', message, cure, options);
+    this.reason = options?.reason;
   }
 }
 
