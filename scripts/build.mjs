@@ -1,4 +1,4 @@
-/** Bundles agent and command line into one file, dist/pi-swarm.mjs. */
+/** Bundles agent and command line into one file, dist/pi-swarm.mjs; demo and bench each into one beside it. */
 import { chmod, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -21,9 +21,10 @@ const withoutUnused = {
   },
 };
 
-export async function bundle(outfile = `${root}/dist/pi-swarm.mjs`) {
+/** @param {string} [outfile] where to  @param {string} [entry] what, from the project's folder */
+export async function bundle(outfile = `${root}/dist/pi-swarm.mjs`, entry = 'src/cli.ts') {
   const result = await build({
-    entryPoints: [`${root}/src/cli.ts`],
+    entryPoints: [`${root}/${entry}`],
     outfile,
     bundle: true,
     platform: 'node',
