@@ -1,5 +1,7 @@
 /** What the agent shows to people and programs: the CLI (`--json`), MQTT, the page. One shape for all. No secrets. */
-import type { EngineState, Intent, Liveness, NodeId, SwarmService, SwarmStatus } from './world.ts';
+import type { EngineState, Intent, Liveness, NodeId, SwarmService, SwarmStatus, Vitals } from './world.ts';
+
+export type { Vitals } from './world.ts';
 
 export type Severity = 'info' | 'warning' | 'error';
 
@@ -12,17 +14,6 @@ export interface Notice {
   text: string;
   /** What to do next. */
   cure?: string;
-}
-
-/** How the machine is doing; the names are the same in MQTT and JSON. */
-export interface Vitals {
-  cpuPercent?: number;
-  memoryPercent?: number;
-  diskPercent?: number;
-  temperatureCelsius?: number;
-  underVoltage?: boolean;
-  throttled?: boolean;
-  uptimeSeconds?: number;
 }
 
 export interface PiSnapshot {

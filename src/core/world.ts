@@ -15,7 +15,9 @@ export type SwarmStatus =
   /** In a swarm that this cluster did not make: left alone, reported. */
   | { state: 'foreign'; nodeId: string }
   /** `pending`: joining, or not admitted yet. `error`: removed, or certificates refused. `locked`: autolock is on. */
-  | { state: 'pending' | 'error' | 'locked'; nodeId: string; reason: string }
+  | { state: 'pending'; nodeId: string; reason: string }
+  | { state: 'error'; nodeId: string; reason: string }
+  | { state: 'locked'; nodeId: string; reason: string }
   | ActiveSwarm;
 
 export interface ActiveSwarm {
@@ -66,12 +68,31 @@ export interface PiStatus {
   members?: string[];
   /** Changes whenever the published ports or their tasks do; from managers. */
   meshVersion?: string;
-  /** Images that every Pi should be able to run without a registry (`pi-swarm/whoami`). */
+  /** Images that every Pi should be able to run without a registry (whoami). */
   images?: string[];
+  /** Swarm node ids that the leader has drained because their Pis go (L1): tells a leaving Pi that it was heard. */
+  leaving?: string[];
+  /** Running swarm tasks on this Pi. */
+  tasks: number;
+  model?: string;
+  /** `x86_64`, `aarch64`, `armv7l` … */
+  architecture?: string;
+  vitals?: Vitals;
   /** Wall clock, milliseconds since 1970; for peers without a clock. */
   wallMs: number;
   /** Others that this Pi is in contact with: hints for discovery, never identities. */
   peers: PeerHint[];
+}
+
+/** How the machine is doing; the names are the same in heartbeats, MQTT and JSON. Absent where it cannot tell. */
+export interface Vitals {
+  cpuPercent?: number;
+  memoryPercent?: number;
+  diskPercent?: number;
+  temperatureCelsius?: number;
+  underVoltage?: boolean;
+  throttled?: boolean;
+  uptimeSeconds?: number;
 }
 
 export interface PeerHint {

@@ -1,0 +1,147 @@
+/** Which steps bring the world to the wish. Pure and total: every world has an answer, and most often it is to wait. */
+import { abandon, form, merge, mergeVerdict, swarmLabels } from './formation.ts';
+import { goodbye, tend } from './leaving.ts';
+import { forget, manage } from './managers.ts';
+import { activePeers, type World } from './observe.ts';
+import { type Decision, wait } from './step.ts';
+import type { ActiveSwarm } from './world.ts';
+
+/** A peer list that was read a moment before the engine's own state must not look like a removal. */
+const REMOVED_GRACE_MS = 10_000;
+
+export function decide(world: World): Decision {
+  const { swarm, memory } = world;
+  if (world.tag === undefined) return wait('idle', 'no cluster secret: this Pi is unclaimed');
+  if (world.engine !== 'ready') return whileEngineIsAway(world);
+  switch (swarm.state) {
+    case 'foreign':
+      return wait('idle', 'the engine is in a swarm that this cluster did not make');
+    case 'locked':
+      return wait('idle', 'the swarm is locked: `docker swarm unlock` opens it');
+    case 'none':
+      return outside(world);
+    case 'pending':
+    case 'error':
+      return stuck(world, swarm);
+    case 'active':
+      return remember(world, swarm) ?? inside(world, swarm, memory.intent);
+  }
+}
+
+function whileEngineIsAway(world: World): Decision {
+  const away = wait('idle', `the engine is ${world.engine}`);
+  return world.memory.intent === 'shutdown' ? { ...away, mayStop: true } : away;
+}
+
+function outside(world: World): Decision {
+  switch (world.memory.intent) {
+    case 'left':
+      return wait('idle', 'this Pi has left; `pi-swarm join` brings it back');
+    case 'leave':
+      return { rule: 'L1', why: 'it is in no swarm any more', steps: [{ action: 'intend', intent: 'left' }] };
+    case 'shutdown':
+      return { rule: 'L1', why: 'it is in no swarm', steps: [], mayStop: true };
+    case 'stay':
+      return makeImage(world) ?? form(world);
+  }
+}
+
+/**
+ * The engine wants to be in a swarm and is not: a join that hangs, a Pi that was removed or replaced while it was away,
+ * certificates that ended. With a manager in sight it can start anew; without one it waits, for its state may be needed.
+ */
+function stuck(world: World, swarm: { state: 'pending' | 'error'; reason: string }): Decision {
+  if (world.memory.intent === 'leave') return { rule: 'L1', why: swarm.reason, steps: leaveByForce };
+  if (world.memory.intent === 'shutdown') return { rule: 'L1', why: swarm.reason, steps: [], mayStop: true };
+  const manager = activePeers(world).find(peer => peer.liveness === 'alive' && peer.swarm.quorum);
+  if (manager === undefined)
+    return wait('F1', `the engine is ${swarm.state} (${swarm.reason}) and no manager is in sight`);
+  if (world.nowMs - world.since.swarmMs < world.wish.stuckAfterMs) {
+    return wait('F1', `the engine is ${swarm.state}: ${swarm.reason}`);
+  }
+  const seconds = Math.round(world.wish.stuckAfterMs / 1000);
+  return abandon('F1', `the engine has been ${swarm.state} for ${seconds} s beside a manager (${swarm.reason})`);
+}
+
+const leaveByForce: Decision['steps'] = [
+  { action: 'leave', force: true },
+  { action: 'remember', swarmId: undefined, swarmNodeId: undefined },
+  { action: 'intend', intent: 'left' },
+];
+
+function remember(world: World, swarm: ActiveSwarm): Decision | undefined {
+  const { memory } = world;
+  if (memory.swarmId === swarm.swarmId && memory.swarmNodeId === swarm.nodeId) return undefined;
+  const steps: Decision['steps'] = [{ action: 'remember', swarmId: swarm.swarmId, swarmNodeId: swarm.nodeId }];
+  return { rule: 'F1', why: 'this Pi is in a swarm', steps };
+}
+
+function inside(world: World, swarm: ActiveSwarm, intent: World['memory']['intent']): Decision {
+  if (intent === 'left') {
+    const steps: Decision['steps'] = [{ action: 'intend', intent: 'stay' }];
+    return { rule: 'F1', why: 'it had left, but it is in a swarm again', steps };
+  }
+  return (
+    removed(world, swarm) ??
+    merge(world, swarm) ??
+    lead(world, swarm) ??
+    (intent === 'stay' ? undefined : goodbye(world, swarm, intent)) ??
+    makeImage(world) ??
+    wait('idle', idleBecause(world, swarm))
+  );
+}
+
+/** The leader does not list this engine: somebody removed it, perhaps while it was away. It comes back as a new node. */
+function removed(world: World, swarm: ActiveSwarm): Decision | undefined {
+  if (world.nowMs - world.since.swarmMs < REMOVED_GRACE_MS || world.memory.intent !== 'stay') return undefined;
+  const leader = activePeers(world).find(peer => peer.swarm.swarmId === swarm.swarmId && peer.swarm.leader);
+  if (leader?.liveness !== 'alive' || leader.status.members === undefined) return undefined;
+  if (leader.status.members.includes(swarm.nodeId)) return undefined;
+  return abandon('F1', `${leader.status.name}, the leader, does not list this Pi any more`);
+}
+
+/** What only the leader's agent does, and only with quorum: the others would do the same a moment later. */
+function lead(world: World, swarm: ActiveSwarm): Decision | undefined {
+  const { nodes } = world;
+  if (!swarm.leader || !swarm.quorum || nodes === undefined) return undefined;
+  return tune(world) ?? tend(world, nodes) ?? forget(world, nodes) ?? acting(manage(world, nodes));
+}
+
+/** A rule of the leader that only waits must not keep this Pi from its own leaving. */
+const acting = (decision: Decision | undefined): Decision | undefined =>
+  decision !== undefined && decision.steps.length > 0 ? decision : undefined;
+
+function tune(world: World): Decision | undefined {
+  const { settings, wish, tag } = world;
+  if (settings === undefined || tag === undefined) return undefined;
+  const labels = swarmLabels(tag);
+  const marked = Object.entries(labels).every(([key, value]) => settings.labels[key] === value);
+  const { dispatcherHeartbeatMs, nodeCertExpiryMs } = wish;
+  if (
+    marked &&
+    settings.dispatcherHeartbeatMs === dispatcherHeartbeatMs &&
+    settings.nodeCertExpiryMs === nodeCertExpiryMs
+  ) {
+    return undefined;
+  }
+  const why = "the swarm's settings are not those of the configuration";
+  return { rule: 'M0', why, steps: [{ action: 'tune', dispatcherHeartbeatMs, nodeCertExpiryMs, labels }] };
+}
+
+function makeImage(world: World): Decision | undefined {
+  const image = world.missingImages[0];
+  if (image === undefined) return undefined;
+  return {
+    rule: 'I1',
+    why: 'the cluster runs it and no registry may be there',
+    steps: [{ action: 'make-image', image }],
+  };
+}
+
+function idleBecause(world: World, swarm: ActiveSwarm): string {
+  if (world.since.orphanMs !== undefined) return 'no manager with quorum answers';
+  if (mergeVerdict(world).verdict === 'alarm') return 'two swarms have services: a person has to choose';
+  if (!swarm.leader) return 'all is well';
+  const waiting = world.nodes && manage(world, world.nodes);
+  return waiting?.why ?? 'all is well';
+}

@@ -1,0 +1,96 @@
+/** L1 leave and L2 return (design §5): what the leader does for others, and what a leaving Pi does itself. */
+import { isSelf, peerOf, refOf } from './managers.ts';
+import { activePeers, HARDWARE_LABEL, ID_LABEL, LEAVING_LABEL, type World } from './observe.ts';
+import { type Decision, type Step, wait } from './step.ts';
+import type { ActiveSwarm, Intent, SwarmNode } from './world.ts';
+
+/** Leader: those that say they go are drained, those that are back are used again, and each node carries its labels. */
+export function tend(world: World, nodes: SwarmNode[]): Decision | undefined {
+  const steps: Step[] = [];
+  const whys: string[] = [];
+  for (const node of nodes) {
+    const wish = wishFor(world, node);
+    if (wish === undefined) continue;
+    steps.push(wish.step);
+    whys.push(`${refOf(node).name} ${wish.why}`);
+  }
+  if (steps.length === 0) return undefined;
+  const rule = steps.some(({ action }) => action === 'drain')
+    ? 'L1'
+    : steps.some(({ action }) => action === 'activate')
+      ? 'L2'
+      : 'L0';
+  return { rule, why: whys.join('; '), steps };
+}
+
+function wishFor(world: World, node: SwarmNode): { step: Step; why: string } | undefined {
+  const who = whoIs(world, node);
+  if (who === undefined) return undefined;
+  const mark = node.labels[LEAVING_LABEL];
+  if (who.intent === 'leave' || who.intent === 'shutdown') {
+    if (mark === who.intent && node.availability === 'drain') return undefined;
+    return {
+      step: { action: 'drain', ...refOf(node), labels: { [LEAVING_LABEL]: who.intent } },
+      why: `is about to ${who.intent}`,
+    };
+  }
+  if (who.intent === 'stay' && mark !== undefined && node.state === 'ready') {
+    return { step: { action: 'activate', ...refOf(node), labels: { [LEAVING_LABEL]: null } }, why: 'is back' };
+  }
+  const labels: Record<string, string> = {};
+  if (node.labels[ID_LABEL] !== who.id) labels[ID_LABEL] = who.id;
+  if (node.labels[HARDWARE_LABEL] !== who.hardware) labels[HARDWARE_LABEL] = who.hardware;
+  if (Object.keys(labels).length === 0) return undefined;
+  return { step: { action: 'label', ...refOf(node), labels }, why: 'has no labels yet' };
+}
+
+function whoIs(world: World, node: SwarmNode): { id: string; hardware: string; intent: Intent } | undefined {
+  if (isSelf(world, node)) return { id: world.self.id, hardware: world.self.hardware, intent: world.memory.intent };
+  const peer = peerOf(world, node);
+  if (peer === undefined) return undefined;
+  return { id: peer.id, hardware: peer.status.hardware, intent: peer.status.intent };
+}
+
+/** L1 on the Pi that goes. Everything is bounded by `drainTimeoutMs`, after which it goes anyway. */
+export function goodbye(world: World, swarm: ActiveSwarm, intent: 'leave' | 'shutdown'): Decision {
+  const overdue = world.nowMs - world.since.intentMs >= world.wish.drainTimeoutMs;
+  const others = othersIn(world, swarm);
+  if (others === 0) return go(intent, true, 'it is the last Pi of the swarm');
+  if (overdue) return go(intent, true, `it did not finish within ${Math.round(world.wish.drainTimeoutMs / 1000)} s`);
+  if (!isDrained(world, swarm)) return wait('L1', 'the leader has not drained this Pi yet');
+  if (world.runningTasks > 0) return wait('L1', `${world.runningTasks} tasks still run here`);
+  if (handsOver(world, swarm, intent)) return wait('L1', 'handing over to the other managers');
+  return go(intent, false, 'its work runs elsewhere');
+}
+
+/** Who leaves for good stops being a manager first; who only shuts down hands over leadership where two others remain. */
+function handsOver(world: World, swarm: ActiveSwarm, intent: 'leave' | 'shutdown'): boolean {
+  if (swarm.role !== 'manager') return false;
+  if (intent === 'leave') return true;
+  return swarm.leader && (world.nodes ?? []).filter(node => node.role === 'manager' && node.reachable).length >= 3;
+}
+
+function othersIn(world: World, swarm: ActiveSwarm): number {
+  const visible = activePeers(world).filter(peer => peer.swarm.swarmId === swarm.swarmId).length;
+  const listed = (world.nodes ?? []).filter(node => node.state === 'ready' && !isSelf(world, node)).length;
+  return Math.max(visible, listed);
+}
+
+function isDrained(world: World, swarm: ActiveSwarm): boolean {
+  const own = world.nodes?.find(node => isSelf(world, node));
+  if (own !== undefined) return own.labels[LEAVING_LABEL] !== undefined && own.availability === 'drain';
+  return activePeers(world).some(peer => peer.swarm.leader && peer.status.leaving?.includes(swarm.nodeId));
+}
+
+function go(intent: 'leave' | 'shutdown', force: boolean, why: string): Decision {
+  if (intent === 'shutdown') return { rule: 'L1', why, steps: [], mayStop: true };
+  return {
+    rule: 'L1',
+    why,
+    steps: [
+      { action: 'leave', force },
+      { action: 'remember', swarmId: undefined, swarmNodeId: undefined },
+      { action: 'intend', intent: 'left' },
+    ],
+  };
+}

@@ -1,0 +1,142 @@
+/** How many managers, which, and who is forgotten: M1 count, M2 heal, M3 forget (design §5). Leader only. */
+import { HARDWARE_LABEL, ID_LABEL, LEAVING_LABEL, visiblePeers, type World } from './observe.ts';
+import { type Decision, type NodeRef, type Step, wait } from './step.ts';
+import type { Peer, SwarmNode } from './world.ts';
+
+/**
+ * M1: Raft needs a majority, so an even count buys nothing. Two Pis have one manager: with two, losing either would
+ * stop the swarm (docs/decisions.md).
+ */
+export function managersFor(pis: number, wish: 'auto' | number): number {
+  const most = pis % 2 === 0 ? pis - 1 : pis;
+  if (wish !== 'auto') return Math.max(1, Math.min(wish, most));
+  if (pis >= 7) return 5;
+  return pis >= 3 ? 3 : 1;
+}
+
+/** Raft's majority of `count` voters. */
+export const majority = (count: number): number => Math.floor(count / 2) + 1;
+
+interface Roster {
+  managers: SwarmNode[];
+  reachable: SwarmNode[];
+  /** Live workers that could become managers, the best first. */
+  bench: SwarmNode[];
+  wished: number;
+}
+
+function rosterOf(world: World, nodes: SwarmNode[]): Roster {
+  const managers = nodes.filter(node => node.role === 'manager');
+  return {
+    managers,
+    reachable: managers.filter(node => node.reachable && node.state === 'ready'),
+    bench: nodes.filter(node => node.role === 'worker' && fit(world, node)).sort(byAge),
+    wished: managersFor(nodes.filter(node => node.labels[LEAVING_LABEL] !== 'leave').length, world.wish.managers),
+  };
+}
+
+/** Ready, in use, its agent alive, and not about to go. */
+function fit(world: World, node: SwarmNode): boolean {
+  if (node.state !== 'ready' || node.availability !== 'active' || node.labels[LEAVING_LABEL] !== undefined)
+    return false;
+  const peer = peerOf(world, node);
+  return peer === undefined ? isSelf(world, node) : peer.liveness === 'alive' && peer.status.intent === 'stay';
+}
+
+const byAge = (a: SwarmNode, b: SwarmNode): number => a.createdAtMs - b.createdAtMs || (a.nodeId < b.nodeId ? -1 : 1);
+
+export const refOf = (node: SwarmNode): NodeRef => ({ node: node.nodeId, name: node.hostname || node.nodeId });
+
+export const isSelf = (world: World, node: SwarmNode): boolean =>
+  world.swarm.state === 'active' && world.swarm.nodeId === node.nodeId;
+
+export const peerOf = (world: World, node: SwarmNode): Peer | undefined =>
+  visiblePeers(world).find(({ status }) => status.swarm.state === 'active' && status.swarm.nodeId === node.nodeId);
+
+/** M1 and M2: at most one promotion or demotion, and only while a majority stays reachable before and after. */
+export function manage(world: World, nodes: SwarmNode[]): Decision | undefined {
+  const roster = rosterOf(world, nodes);
+  const { managers, reachable, bench, wished } = roster;
+  const settling = managers.find(node => !node.reachable && node.state === 'ready' && !overdue(world, node));
+  if (settling !== undefined) return wait('M1', `${refOf(settling).name} becomes a manager`);
+  if (reachable.length < majority(managers.length)) return wait('M1', 'quorum not healthy');
+  return replace(world, roster) ?? grow(world, managers, bench, wished) ?? shrink(world, roster);
+}
+
+const overdue = (world: World, node: SwarmNode): boolean => {
+  const since = world.trouble[node.nodeId]?.unreachableSinceMs;
+  return since !== undefined && world.nowMs - since >= world.wish.replaceAfterMs;
+};
+
+/** M2: a manager that is gone for long is demoted when a live worker can take its place. */
+function replace(world: World, { managers, reachable, bench }: Roster): Decision | undefined {
+  const gone = managers.find(node => !node.reachable && overdue(world, node));
+  if (gone === undefined || bench.length === 0) return undefined;
+  if (reachable.length < majority(managers.length - 1)) return undefined;
+  const why = `it could not be reached for ${Math.round(world.wish.replaceAfterMs / 1000)} s and ${bench[0]?.hostname} can replace it`;
+  return step('M2', why, { action: 'demote', ...refOf(gone) });
+}
+
+function grow(world: World, managers: SwarmNode[], bench: SwarmNode[], wished: number): Decision | undefined {
+  const staying = managers.filter(node => !isLeaving(world, node));
+  const next = bench[0];
+  if (next === undefined || staying.length >= wished) return undefined;
+  // From an odd count one promotion alone would stay even: wait until there are two to promote, unless one replaces.
+  const endsOdd = managers.length % 2 === 0 || bench.length >= 2 || managers.length > staying.length;
+  if (!endsOdd) return wait('M1', `${wished} managers are wished, but only one more Pi is ready to be one`);
+  return step('M1', `${staying.length} of ${wished} managers`, { action: 'promote', ...refOf(next) });
+}
+
+function shrink(world: World, { managers, reachable, wished }: Roster): Decision | undefined {
+  const leaving = managers.filter(node => isLeaving(world, node));
+  const gone = managers.filter(node => !node.reachable);
+  const extra = managers.length > wished ? [...gone, ...[...reachable].reverse()] : [];
+  // The leader is the last one to be demoted: it hands over only when it is itself the one that goes.
+  const pick = [...leaving, ...extra.filter(node => !node.leader && !isLeaving(world, node))][0];
+  if (pick === undefined || managers.length === 1) return undefined;
+  const left = pick.reachable ? reachable.length - 1 : reachable.length;
+  if (left < majority(managers.length - 1)) return undefined;
+  const why = isLeaving(world, pick) ? 'it is leaving' : `${managers.length} managers, ${wished} wished`;
+  return step('M1', why, { action: 'demote', ...refOf(pick) });
+}
+
+/** Leaving for good, or a leader that shuts down where two others remain: then leadership is handed over first. */
+function isLeaving(world: World, node: SwarmNode): boolean {
+  const mark = node.labels[LEAVING_LABEL];
+  if (mark === 'leave') return true;
+  if (mark !== 'shutdown' || !node.leader) return false;
+  return (world.nodes ?? []).filter(other => other.role === 'manager' && other.reachable).length >= 3;
+}
+
+/** M3: ghosts of re-flashed cards, those who left, and those who stayed away for too long. */
+export function forget(world: World, nodes: SwarmNode[]): Decision | undefined {
+  const managers = nodes.filter(node => node.role === 'manager');
+  for (const node of nodes) {
+    if (node.state !== 'down' || isSelf(world, node)) continue;
+    const why = whyForget(world, node, nodes);
+    if (why === undefined) continue;
+    if (node.role === 'worker') return step('M3', why, { action: 'remove', ...refOf(node), force: true });
+    const reachable = managers.filter(other => other.reachable && other.nodeId !== node.nodeId);
+    if (reachable.length < majority(managers.length)) continue;
+    return step('M3', why, { action: 'demote', ...refOf(node) });
+  }
+  return undefined;
+}
+
+function whyForget(world: World, node: SwarmNode, nodes: SwarmNode[]): string | undefined {
+  if (node.labels[LEAVING_LABEL] === 'leave') return 'it left';
+  const left = world.peers.some(({ id, status }) => id === node.labels[ID_LABEL] && status.intent === 'left');
+  if (left) return 'it left';
+  const twin = nodes.find(other => other.state === 'ready' && other.nodeId !== node.nodeId && sameBoard(other, node));
+  if (twin !== undefined) return `the same Pi is back as ${twin.hostname}`;
+  const since = world.trouble[node.nodeId]?.downSinceMs;
+  if (since !== undefined && world.nowMs - since >= world.wish.forgetAfterMs) return 'it was away for too long';
+  return undefined;
+}
+
+function sameBoard(a: SwarmNode, b: SwarmNode): boolean {
+  const same = (label: string) => a.labels[label] !== undefined && a.labels[label] === b.labels[label];
+  return same(HARDWARE_LABEL) || same(ID_LABEL);
+}
+
+const step = (rule: string, why: string, it: Step): Decision => ({ rule, why, steps: [it] });

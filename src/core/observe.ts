@@ -1,0 +1,234 @@
+/** Facts become a World. Pure: the only memory is the world before. */
+import type {
+  ActiveSwarm,
+  EngineState,
+  Memory,
+  NodeId,
+  Peer,
+  SwarmNode,
+  SwarmService,
+  SwarmStatus,
+  Vitals,
+} from './world.ts';
+
+/** Swarm label that marks a swarm as this cluster's. */
+export const TAG_LABEL = 'pi-swarm.tag';
+/** Node labels. */
+export const ID_LABEL = 'pi-swarm.id';
+export const HARDWARE_LABEL = 'pi-swarm.hardware';
+/** Set with a drain that pi-swarm did, so that a person's own drain is left alone. Value: `leave` or `shutdown`. */
+export const LEAVING_LABEL = 'pi-swarm.leaving';
+
+/** What the wish is made of: the part of the configuration that the rules read. All times in ms. */
+export interface Wish {
+  settleMs: number;
+  settleAloneMs: number;
+  managers: 'auto' | number;
+  replaceAfterMs: number;
+  forgetAfterMs: number;
+  drainTimeoutMs: number;
+  /** How long an engine may be `pending` or `error` beside a reachable manager before it starts anew. */
+  stuckAfterMs: number;
+  /** How long a worker without tasks waits for its vanished managers beside another swarm of the cluster. */
+  orphanAfterMs: number;
+  dispatcherHeartbeatMs: number;
+  nodeCertExpiryMs: number;
+}
+
+/** What the engine says of its swarm (`GET /info` → Swarm), before it is clear whose swarm it is. */
+export interface EngineSwarm {
+  localState: 'inactive' | 'pending' | 'active' | 'error' | 'locked';
+  nodeId: string;
+  controlAvailable: boolean;
+  error: string;
+  remoteManagers: string[];
+  cluster?: { id: string; labels: Record<string, string>; createdAtMs: number };
+}
+
+export interface SwarmSettings {
+  dispatcherHeartbeatMs: number;
+  nodeCertExpiryMs: number;
+  labels: Record<string, string>;
+}
+
+/** Everything that was collected for one turn. */
+export interface Facts {
+  nowMs: number;
+  wallMs: number;
+  self: {
+    id: NodeId;
+    name: string;
+    version: string;
+    boot: string;
+    hardware: string;
+    model?: string;
+    architecture?: string;
+    /** IPv4 that the swarm advertises; undefined while there is no network. */
+    address: string | undefined;
+    port: number;
+    vitals?: Vitals;
+  };
+  /** Public tag of the cluster; undefined: no secret, unclaimed. */
+  tag: string | undefined;
+  wish: Wish;
+  engine: EngineState;
+  /** What the engine says when it is not ready. */
+  engineProblem?: string;
+  engineSwarm: EngineSwarm | undefined;
+  memory: Memory;
+  peers: Peer[];
+  /** Managers with quorum only. */
+  nodes?: SwarmNode[];
+  services?: SwarmService[];
+  settings?: SwarmSettings;
+  /** Version of the table of published ports, on managers that made one. */
+  meshVersion?: string;
+  runningTasks: number;
+  /** Images of `pi-swarm` that should be here and are not. */
+  missingImages: string[];
+  /** Images that the leader wants on every Pi. */
+  images: string[];
+}
+
+export interface Trouble {
+  /** Monotonic ms since when the node is not ready. */
+  downSinceMs?: number;
+  /** Managers: since when Raft cannot reach it. */
+  unreachableSinceMs?: number;
+}
+
+/** Facts, made comparable, with how long each has lasted. */
+export interface World extends Omit<Facts, 'engineSwarm'> {
+  swarm: SwarmStatus;
+  since: {
+    startMs: number;
+    engineReadyMs: number;
+    swarmMs: number;
+    intentMs: number;
+    /** Since when no manager of my swarm answers; undefined while one does. */
+    orphanMs?: number;
+  };
+  /** F3: since when this Pi's swarm gives way to another; set by `turn`. */
+  dissolvingSinceMs?: number;
+  /** By swarm node id. */
+  trouble: Record<string, Trouble>;
+}
+
+export function observe(facts: Facts, before?: World): World {
+  const swarm = whoseSwarm(facts);
+  const { engineSwarm: _, ...rest } = facts;
+  const kept = (same: boolean, since: number | undefined): number =>
+    same && since !== undefined ? since : facts.nowMs;
+  const world: World = {
+    ...rest,
+    swarm,
+    since: {
+      startMs: before?.since.startMs ?? facts.nowMs,
+      engineReadyMs: kept(facts.engine === before?.engine, before?.since.engineReadyMs),
+      swarmMs: kept(sameSwarm(swarm, before?.swarm), before?.since.swarmMs),
+      intentMs: kept(facts.memory.intent === before?.memory.intent, before?.since.intentMs),
+    },
+    trouble: troubles(facts, before),
+  };
+  if (isOrphan(world)) world.since.orphanMs = before?.since.orphanMs ?? facts.nowMs;
+  return world;
+}
+
+const sameSwarm = (a: SwarmStatus, b: SwarmStatus | undefined): boolean =>
+  a.state === b?.state && ('nodeId' in a ? a.nodeId : '') === (b && 'nodeId' in b ? b.nodeId : '');
+
+/**
+ * Whose swarm is this engine in? A manager sees the swarm's label. A worker knows it from what it remembers, or from a
+ * manager of ours that lists it (the agent may have been killed between joining and remembering).
+ */
+export function whoseSwarm(facts: Facts): SwarmStatus {
+  const it = facts.engineSwarm;
+  if (it === undefined || it.localState === 'inactive') return { state: 'none' };
+  const nodeId = it.nodeId;
+  if (it.localState !== 'active') {
+    return { state: it.localState, nodeId, reason: it.error || `the engine says ${it.localState}` };
+  }
+  const swarmId = ownSwarmId(facts, it);
+  if (swarmId === undefined) return { state: 'foreign', nodeId };
+  const own = facts.nodes?.find(node => node.nodeId === nodeId);
+  const quorum = it.controlAvailable && it.cluster !== undefined;
+  const status: ActiveSwarm = {
+    state: 'active',
+    swarmId,
+    nodeId,
+    role: it.controlAvailable ? 'manager' : 'worker',
+    leader: quorum && own?.leader === true,
+    quorum,
+    managers: it.remoteManagers,
+  };
+  if (status.leader && it.cluster && facts.services && facts.nodes) {
+    status.summary = {
+      services: facts.services.length,
+      nodes: facts.nodes.filter(node => node.state === 'ready').length,
+      createdAtMs: it.cluster.createdAtMs,
+    };
+  }
+  return status;
+}
+
+function ownSwarmId(facts: Facts, it: EngineSwarm): string | undefined {
+  const { memory } = facts;
+  if (it.cluster !== undefined) {
+    const ours = facts.tag !== undefined && it.cluster.labels[TAG_LABEL] === facts.tag;
+    return ours || memory.swarmId === it.cluster.id ? it.cluster.id : undefined;
+  }
+  if (memory.swarmId !== undefined && memory.swarmNodeId === it.nodeId) return memory.swarmId;
+  // Without a node id in memory the agent was stopped between the engine's join and remembering it: the managers tell.
+  const joined = memory.swarmNodeId === undefined ? memory.swarmId : undefined;
+  for (const { status } of facts.peers) {
+    const theirs = status.swarm;
+    if (theirs.state !== 'active') continue;
+    if (status.members?.includes(it.nodeId)) return theirs.swarmId;
+    if (theirs.swarmId === joined && it.remoteManagers.some(manager => manager.startsWith(`${status.address}:`))) {
+      return joined;
+    }
+  }
+  return undefined;
+}
+
+function troubles(facts: Facts, before: World | undefined): Record<string, Trouble> {
+  if (facts.nodes === undefined) return before?.trouble ?? {};
+  const result: Record<string, Trouble> = {};
+  for (const node of facts.nodes) {
+    const old = before?.trouble[node.nodeId];
+    const trouble: Trouble = {};
+    if (node.state !== 'ready') trouble.downSinceMs = old?.downSinceMs ?? facts.nowMs;
+    if (node.role === 'manager' && !node.reachable) {
+      trouble.unreachableSinceMs = old?.unreachableSinceMs ?? facts.nowMs;
+    }
+    if (trouble.downSinceMs !== undefined || trouble.unreachableSinceMs !== undefined) result[node.nodeId] = trouble;
+  }
+  return result;
+}
+
+/** In a swarm of which no manager with quorum is heard. */
+function isOrphan(world: World): boolean {
+  const { swarm } = world;
+  if (swarm.state !== 'active') return false;
+  if (swarm.role === 'manager') return !swarm.quorum;
+  return !activePeers(world).some(peer => peer.swarm.swarmId === swarm.swarmId && peer.swarm.quorum);
+}
+
+export interface ActivePeer extends Peer {
+  swarm: ActiveSwarm;
+}
+
+/** Peers that are not dead and in a swarm of this cluster. */
+export function activePeers(world: Pick<World, 'peers'>): ActivePeer[] {
+  const result: ActivePeer[] = [];
+  for (const peer of world.peers) {
+    if (peer.liveness !== 'dead' && peer.status.swarm.state === 'active') {
+      result.push({ ...peer, swarm: peer.status.swarm });
+    }
+  }
+  return result;
+}
+
+/** Peers that are not dead: a suspect one may only be slow. */
+export const visiblePeers = (world: Pick<World, 'peers'>): Peer[] =>
+  world.peers.filter(peer => peer.liveness !== 'dead');

@@ -1,0 +1,84 @@
+/** Steps are data: what to do, never how. `src/executors.ts` maps each action to a few lines that do it. */
+import type { Intent, NodeId } from './world.ts';
+
+export interface NodeRef {
+  /** Swarm node id. */
+  node: string;
+  /** For people. */
+  name: string;
+}
+
+export type Step =
+  /** F2: `swarm init` on this Pi. */
+  | { action: 'init' }
+  /** F1: join the swarm of that peer as a worker. */
+  | { action: 'join'; via: NodeId; name: string; swarmId: string }
+  /** This engine forgets its swarm, to go to another or to come back anew. Its tasks stop. */
+  | { action: 'abandon'; because: string }
+  /** L1: the last act of leaving. `force` where the swarm can no longer be asked. */
+  | { action: 'leave'; force: boolean }
+  /** Keep in the state directory which swarm this Pi belongs to. */
+  | { action: 'remember'; swarmId: string | undefined; swarmNodeId: string | undefined }
+  /** Keep in the state directory what this Pi means to do. */
+  | { action: 'intend'; intent: Intent }
+  /** Leader: the swarm's settings. */
+  | { action: 'tune'; dispatcherHeartbeatMs: number; nodeCertExpiryMs: number; labels: Record<string, string> }
+  /** Leader: who is who; `null` removes a label. */
+  | ({ action: 'label'; labels: Record<string, string | null> } & NodeRef)
+  | ({ action: 'drain'; labels: Record<string, string> } & NodeRef)
+  | ({ action: 'activate'; labels: Record<string, null> } & NodeRef)
+  | ({ action: 'promote' } & NodeRef)
+  | ({ action: 'demote' } & NodeRef)
+  | ({ action: 'remove'; force: boolean } & NodeRef)
+  /** Make an image that every Pi should have (whoami). */
+  | { action: 'make-image'; image: string };
+
+/** What one turn of the loop decided: the rule of design §5, why in a sentence, and the steps in order. */
+export interface Decision {
+  /** `F1`, `M2` …, or `idle`. */
+  rule: string;
+  why: string;
+  steps: Step[];
+  /** L1: a Pi that shuts down may go now. */
+  mayStop?: true;
+}
+
+export const wait = (rule: string, why: string): Decision => ({ rule, why, steps: [] });
+
+/** One step as a sentence: for logs and tests. */
+export function sentence(step: Step): string {
+  switch (step.action) {
+    case 'init':
+      return 'init a new swarm';
+    case 'join':
+      return `join the swarm of ${step.name}`;
+    case 'abandon':
+      return `abandon the swarm: ${step.because}`;
+    case 'leave':
+      return step.force ? 'leave the swarm by force' : 'leave the swarm';
+    case 'remember':
+      return step.swarmId === undefined ? 'forget the swarm' : `remember swarm ${step.swarmId}`;
+    case 'intend':
+      return `intend to ${step.intent}`;
+    case 'tune':
+      return `tune the swarm: dispatcher heartbeat ${step.dispatcherHeartbeatMs} ms`;
+    case 'label':
+      return `label ${step.name}`;
+    case 'make-image':
+      return `make image ${step.image}`;
+    case 'drain':
+    case 'activate':
+    case 'promote':
+    case 'demote':
+    case 'remove':
+      return `${step.action} ${step.name}`;
+  }
+}
+
+/** A whole decision as sentences: `promote pi3`, or `wait: quorum not healthy`. */
+export const sentences = (decision: Decision): string[] =>
+  decision.mayStop
+    ? [`may stop: ${decision.why}`]
+    : decision.steps.length === 0
+      ? [`wait: ${decision.why}`]
+      : decision.steps.map(sentence);
