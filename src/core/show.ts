@@ -1,0 +1,165 @@
+/** The snapshot: what the world looks like to a person. Pure. */
+import { type NoticeContext, noticesOf } from './notices.ts';
+import { visiblePeers, type World } from './observe.ts';
+import type { PiSnapshot, Snapshot } from './snapshot.ts';
+import type { Decision } from './step.ts';
+import { sentences } from './step.ts';
+import type { Peer, PiStatus, SwarmNode, SwarmService, SwarmTask } from './world.ts';
+
+/** The swarm as a manager sees it; a worker asks one for it. */
+export interface ClusterView {
+  nodes: SwarmNode[];
+  services: SwarmService[];
+  tasks: SwarmTask[];
+}
+
+export interface ShowContext extends NoticeContext {
+  view?: ClusterView;
+  doing?: Decision;
+  engineVersion?: string;
+  mesh: Snapshot['mesh'];
+  mqtt: Snapshot['mqtt'];
+  own: PiStatus;
+}
+
+export function show(world: World, context: ShowContext): Snapshot {
+  const pis = pisOf(world, context);
+  const { self } = world;
+  return {
+    version: self.version,
+    self: {
+      id: self.id,
+      name: self.name,
+      address: self.address ?? '',
+      port: self.port,
+      hardware: self.hardware,
+      model: self.model ?? '',
+      architecture: self.architecture ?? '',
+      claimed: world.tag !== undefined,
+      intent: world.memory.intent,
+      engine: {
+        state: world.engine,
+        ...(context.engineVersion === undefined ? {} : { version: context.engineVersion }),
+        ...(world.engineProblem === undefined ? {} : { problem: world.engineProblem }),
+      },
+      swarm: world.swarm,
+      vitals: self.vitals ?? {},
+      tasks: world.runningTasks,
+    },
+    cluster: {
+      tag: world.tag ?? '',
+      state: stateOf(world, pis, context.view),
+      ...(world.swarm.state === 'active' ? { swarmId: world.swarm.swarmId } : {}),
+      managers: pis.filter(pi => pi.role === 'manager' || pi.role === 'leader').length,
+      pis,
+      ...(context.view ? { services: context.view.services } : {}),
+    },
+    mesh: context.mesh,
+    mqtt: context.mqtt,
+    doing: context.doing ? sentences(context.doing).join('; ') : 'starting',
+    notices: noticesOf(world, context),
+    at: new Date(world.wallMs).toISOString(),
+  };
+}
+
+function stateOf(world: World, pis: PiSnapshot[], view: ClusterView | undefined): Snapshot['cluster']['state'] {
+  const { swarm } = world;
+  if (world.tag === undefined) return 'unclaimed';
+  if (world.engine !== 'ready') return 'down';
+  if (swarm.state === 'none' && world.memory.intent === 'left') return 'alone';
+  if (swarm.state === 'none' || swarm.state === 'pending') return 'forming';
+  if (swarm.state !== 'active') return 'down';
+  if (world.since.orphanMs !== undefined) return 'degraded';
+  const missing = pis.some(pi => pi.swarmState === 'down' || pi.swarmState === 'joining' || pi.liveness === 'dead');
+  const short = view?.services.some(service => service.running < service.desired) ?? false;
+  if (missing || short) return 'degraded';
+  return pis.length === 1 ? 'alone' : 'ok';
+}
+
+/** One row a Pi: nodes of the swarm and peers outside of it, this Pi first, then by name. */
+function pisOf(world: World, context: ShowContext): PiSnapshot[] {
+  const rows = new Map<string, PiSnapshot>();
+  const nodeIds = new Set((context.view?.nodes ?? world.nodes ?? []).map(node => node.nodeId));
+  for (const node of context.view?.nodes ?? world.nodes ?? []) rows.set(node.nodeId, fromNode(node, context));
+  const own: Peer = {
+    id: world.self.id,
+    liveness: 'alive',
+    firstSeenMs: 0,
+    lastSeenMs: world.nowMs,
+    status: context.own,
+  };
+  for (const peer of [own, ...world.peers]) {
+    const { swarm } = peer.status;
+    const key = 'nodeId' in swarm && nodeIds.has(swarm.nodeId) ? swarm.nodeId : peer.id;
+    rows.set(key, withPeer(rows.get(key), peer, world));
+  }
+  for (const [key, row] of rows) if (isEcho(row, [...rows.values()])) rows.delete(key);
+  return [...rows.values()].sort(
+    (a, b) => Number(b.self) - Number(a.self) || a.name.localeCompare(b.name, 'en', { numeric: true }),
+  );
+}
+
+/** A silent peer whose node is listed by the swarm already (its last words named another swarm). */
+const isEcho = (row: PiSnapshot, rows: PiSnapshot[]): boolean =>
+  row.swarmNodeId === undefined && row.liveness === 'dead' && rows.some(other => other !== row && other.id === row.id);
+
+function fromNode(node: SwarmNode, context: ShowContext): PiSnapshot {
+  const tasks = context.view?.tasks.filter(
+    task => task.nodeId === node.nodeId && task.state === 'running' && task.desired === 'running',
+  );
+  return {
+    id: node.labels['pi-swarm.id'] ?? '',
+    name: node.hostname,
+    address: node.address,
+    self: false,
+    liveness: 'unknown',
+    role: node.leader ? 'leader' : node.role,
+    swarmState: node.state,
+    availability: node.availability,
+    swarmNodeId: node.nodeId,
+    architecture: node.architecture,
+    ...(tasks === undefined ? {} : { tasks: node.state === 'ready' ? tasks.length : 0 }),
+  };
+}
+
+function withPeer(row: PiSnapshot | undefined, peer: Peer, world: World): PiSnapshot {
+  const { status } = peer;
+  const seen: Partial<PiSnapshot> = {
+    id: peer.id,
+    name: status.name,
+    self: peer.id === world.self.id,
+    liveness: peer.liveness,
+    version: status.version,
+    lastSeenSeconds: Math.max(0, Math.round((world.nowMs - peer.lastSeenMs) / 1000)),
+    ...(status.model === undefined ? {} : { model: status.model }),
+    ...(status.architecture === undefined ? {} : { architecture: status.architecture }),
+    ...(status.vitals === undefined || peer.liveness === 'dead' ? {} : { vitals: status.vitals }),
+  };
+  if (row !== undefined) return { ...row, ...seen, tasks: row.tasks ?? status.tasks };
+  const { swarm } = status;
+  const active = swarm.state === 'active';
+  return {
+    id: peer.id,
+    name: status.name,
+    self: false,
+    liveness: peer.liveness,
+    address: status.address,
+    role: active ? (swarm.leader ? 'leader' : swarm.role) : 'none',
+    swarmState: active ? 'unknown' : swarm.state === 'none' || swarm.state === 'foreign' ? 'none' : 'joining',
+    availability: 'none',
+    tasks: status.tasks,
+    ...(active ? { swarmNodeId: swarm.nodeId } : {}),
+    ...seen,
+  };
+}
+
+/** Swarm node ids whose Pis are known to be dead: their tasks take no more requests. */
+export function deadNodes(world: Pick<World, 'peers'>): string[] {
+  const visible = new Set(
+    visiblePeers(world).map(peer => ('nodeId' in peer.status.swarm ? peer.status.swarm.nodeId : '')),
+  );
+  return world.peers
+    .filter(peer => peer.liveness === 'dead' && 'nodeId' in peer.status.swarm)
+    .map(({ status }) => ('nodeId' in status.swarm ? status.swarm.nodeId : ''))
+    .filter(nodeId => nodeId !== '' && !visible.has(nodeId));
+}
