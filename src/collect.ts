@@ -1,0 +1,214 @@
+/** Collects the facts for one turn. What changes rarely is asked rarely; an event makes it be asked at once. */
+import type { EngineSwarm, Facts, SwarmSettings, Wish } from './core/observe.ts';
+import type { ClusterView } from './core/show.ts';
+import type { Memory, NodeId, PiStatus, SwarmNode, SwarmService, SwarmTask, Vitals } from './core/world.ts';
+import { messageOf } from './errors.ts';
+import type { Clock, Engine, EngineInfo, Network, Peers } from './ports.ts';
+
+/** How old a fact may be, in ms, when no event said that it changed. */
+const AGE_MS = {
+  info: 5_000,
+  /** While the swarm comes or goes there are no events to rely on. */
+  infoEager: 400,
+  nodes: 2_000,
+  services: 10_000,
+  /** Tasks have no events (`GET /events` covers services and nodes): the mesh needs them fresh, but only while one is in use. */
+  tasksInUse: 1_000,
+  tasks: 5_000,
+  settings: 60_000,
+  containers: 10_000,
+  images: 60_000,
+} as const;
+
+/** An engine that is slow for a moment (a Raft election blocks `GET /info`) is still in its swarm. */
+const LAST_INFO_MS = 60_000;
+
+export interface CollectorPorts {
+  clock: Clock;
+  engine: Engine;
+  network: Network;
+  /** Undefined while the Pi is unclaimed. */
+  peers(): Peers | undefined;
+  memory(): Memory;
+  vitals(): Promise<Vitals>;
+  identity: { id: NodeId; name: string; version: string; boot: string; port: number };
+  hardware: string;
+  model: string;
+  tag(): string | undefined;
+  wish: Wish;
+  /** `interface`, or the address to advertise. */
+  advertise: string;
+  /** Images that pi-swarm itself can make. */
+  images: readonly string[];
+  /** A version for the table of published ports; changes when the table does. */
+  meshVersion(services: SwarmService[], tasks: SwarmTask[]): string | undefined;
+}
+
+type Topic = 'engine' | 'swarm' | 'container';
+
+export class Collector {
+  readonly #ports: CollectorPorts;
+  readonly #cache = new Map<string, { atMs: number; value: unknown }>();
+  #info: { atMs: number; info: EngineInfo } | undefined;
+  #view: ClusterView | undefined;
+
+  constructor(ports: CollectorPorts) {
+    this.#ports = ports;
+  }
+
+  /** The newest nodes, services and tasks, on a leader. */
+  get view(): ClusterView | undefined {
+    return this.#view;
+  }
+
+  get engineInfo(): EngineInfo | undefined {
+    return this.#info?.info;
+  }
+
+  /** An event said that this changed. */
+  stale(topic: Topic): void {
+    const keys = {
+      engine: undefined,
+      swarm: ['info', 'nodes', 'services', 'tasks'],
+      container: ['containers', 'tasks'],
+    }[topic];
+    if (keys === undefined) this.#cache.clear();
+    for (const key of keys ?? []) this.#cache.delete(key);
+  }
+
+  async collect(_signal?: AbortSignal): Promise<Facts> {
+    const { clock, engine, network, peers, memory, identity, hardware, model, tag, wish, advertise } = this.#ports;
+    const engineSwarm = await this.#engineSwarm();
+    const chosen = network.state().chosen?.address;
+    const { id, name, version, boot, port } = identity;
+    const facts: Facts = {
+      nowMs: clock.now(),
+      wallMs: clock.wall(),
+      self: {
+        id,
+        name,
+        version,
+        boot,
+        hardware,
+        port,
+        model,
+        address: chosen && advertise !== 'interface' ? advertise : chosen,
+      },
+      tag: tag(),
+      wish,
+      engine: engine.state(),
+      engineSwarm,
+      memory: memory(),
+      peers: peers()?.list() ?? [],
+      runningTasks: 0,
+      missingImages: [],
+      images: [],
+    };
+    const problem = engine.problem();
+    if (problem !== undefined) facts.engineProblem = problem;
+    if (this.#info) facts.self.architecture = this.#info.info.architecture;
+    facts.self.vitals = await this.#ports.vitals();
+    if (facts.engine === 'ready') await this.#fromEngine(facts);
+    return facts;
+  }
+
+  async #engineSwarm(): Promise<EngineSwarm | undefined> {
+    const { clock, engine } = this.#ports;
+    const settled = this.#info?.info.swarm.localState === 'active';
+    try {
+      const info = await this.#aged('info', settled ? AGE_MS.info : AGE_MS.infoEager, () => engine.info());
+      this.#info = { atMs: clock.now(), info };
+    } catch {
+      // The port tells the reason through `state()` and `problem()`.
+      if (this.#info && clock.now() - this.#info.atMs > LAST_INFO_MS) this.#info = undefined;
+    }
+    return this.#info?.info.swarm;
+  }
+
+  /** What only a ready engine can tell; a part that fails is left out this turn. */
+  async #fromEngine(facts: Facts): Promise<void> {
+    const { engine } = this.#ports;
+    const swarm = facts.engineSwarm;
+    const manager = swarm?.localState === 'active' && swarm.controlAvailable && swarm.cluster !== undefined;
+    if (manager) await this.#fromManager(facts, swarm.nodeId);
+    else this.#view = undefined;
+    if (swarm?.localState === 'active') {
+      const ageMs = facts.memory.intent === 'stay' ? AGE_MS.containers : AGE_MS.infoEager;
+      facts.runningTasks = (await this.#maybe('containers', ageMs, () => engine.runningTaskContainers())) ?? 0;
+    }
+    const wanted = facts.peers.flatMap(peer => (peer.status.dissolving ? [] : (peer.status.images ?? [])));
+    await this.#images(facts, [...wanted, ...facts.images]);
+  }
+
+  async #fromManager(facts: Facts, nodeId: string): Promise<void> {
+    const { engine, images } = this.#ports;
+    const nodes = await this.#maybe('nodes', AGE_MS.nodes, () => engine.nodes());
+    if (nodes === undefined) return;
+    facts.nodes = nodes;
+    if (!nodes.some(node => node.leader && node.nodeId === nodeId)) {
+      this.#view = undefined;
+      return;
+    }
+    const services = await this.#maybe('services', this.#tasksAgeMs(), () => engine.services());
+    const tasks = services && (await this.#maybe('tasks', this.#tasksAgeMs(), () => engine.tasks()));
+    facts.settings = await this.#maybe<SwarmSettings>('settings', AGE_MS.settings, () => engine.swarmSettings());
+    if (services === undefined || tasks === undefined) return;
+    facts.services = services;
+    facts.images = images.filter(image => services.some(service => service.image === image));
+    const version = this.#ports.meshVersion(services, tasks);
+    if (version !== undefined) facts.meshVersion = version;
+    this.#view = { nodes, services, tasks };
+  }
+
+  #tasksAgeMs(): number {
+    const services = this.#view?.services ?? [];
+    const inUse = services.some(({ ports, running, desired }) => ports.length > 0 || running !== desired);
+    if (inUse) return AGE_MS.tasksInUse;
+    return services.length > 0 ? AGE_MS.tasks : AGE_MS.services;
+  }
+
+  async #images(facts: Facts, wanted: string[]): Promise<void> {
+    for (const image of new Set(wanted.filter(image => this.#ports.images.includes(image)))) {
+      const has = await this.#maybe(`image ${image}`, AGE_MS.images, () => this.#ports.engine.hasImage(image));
+      if (has !== false) continue;
+      facts.missingImages.push(image);
+      this.#cache.delete(`image ${image}`);
+    }
+  }
+
+  async #maybe<T>(key: string, ageMs: number, ask: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await this.#aged(key, ageMs, ask);
+    } catch (error) {
+      this.lastProblem = `${key}: ${messageOf(error)}`;
+      return undefined;
+    }
+  }
+
+  /** The last part that could not be asked, for the log. */
+  lastProblem: string | undefined;
+
+  async #aged<T>(key: string, ageMs: number, ask: () => Promise<T>): Promise<T> {
+    const cached = this.#cache.get(key);
+    const now = this.#ports.clock.now();
+    if (cached !== undefined && now - cached.atMs < ageMs) return cached.value as T;
+    const value = await ask();
+    this.#cache.set(key, { atMs: now, value });
+    return value;
+  }
+}
+
+/** The peers' newest word about who leads, this cluster's swarm only. */
+export function leaderOf(peers: Peers | undefined, swarmId: string): { id: NodeId; status: PiStatus } | undefined {
+  return peers
+    ?.list()
+    .find(
+      ({ liveness, status }) =>
+        liveness !== 'dead' &&
+        status.swarm.state === 'active' &&
+        status.swarm.leader &&
+        status.swarm.swarmId === swarmId,
+    );
+}
+
+export type { SwarmNode };

@@ -1,0 +1,133 @@
+/**
+ * The one loop: collect → turn (pure) → run the steps → wait. Events only wake it; it plans from reality each time, so a
+ * step that was cut short by a crash is simply planned again.
+ */
+import type { Facts, World } from './core/observe.ts';
+import { type Decision, type Step, sentence, sentences } from './core/step.ts';
+import { turn } from './core/turn.ts';
+import type { PiStatus } from './core/world.ts';
+import { isPiSwarmError, messageOf } from './errors.ts';
+import type { Clock } from './ports.ts';
+
+/** Events that come in a burst (a Pi boots, a service starts) cause one turn, not one each. */
+const PACE_MS = 50;
+/** While a swarm is being formed or left. */
+const EAGER_MS = 250;
+/** At rest: everything that matters also wakes the loop. */
+const CALM_MS = 2_000;
+/** A step that fails is tried again at this pace, doubled each time up to the limit. */
+const RETRY_MS = { first: 500, most: 15_000 } as const;
+/** No step takes longer than this; joins are the longest. */
+const STEP_LIMIT_MS = 45_000;
+
+export interface LoopLog {
+  decision(decision: Decision): void;
+  step(step: Step, ms: number, error?: unknown): void;
+  trouble(what: string, error: unknown): void;
+}
+
+export interface LoopPorts {
+  clock: Clock;
+  collect(signal: AbortSignal): Promise<Facts>;
+  /** One executor for each action. */
+  execute(step: Step, signal: AbortSignal): Promise<void>;
+  /** After each turn: heartbeats, page, telemetry. Must not throw. */
+  publish(world: World, decision: Decision, status: PiStatus): void;
+  log: LoopLog;
+}
+
+export class Loop {
+  readonly #ports: LoopPorts;
+  #world: World | undefined;
+  #said = '';
+  #failures = { plan: '', count: 0 };
+  #wake: AbortController | undefined;
+  #woken = false;
+
+  constructor(ports: LoopPorts) {
+    this.#ports = ports;
+  }
+
+  /** Something changed: the next turn comes as soon as the pace allows. */
+  wake(): void {
+    this.#woken = true;
+    this.#wake?.abort();
+  }
+
+  /** Turns until `signal` aborts, or until a decision says that this Pi may stop. Never throws. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.#woken = false;
+      const waitMs = await this.#turnOnce(signal);
+      if (waitMs === undefined) return;
+      await this.#ports.clock.sleep(Math.min(waitMs, PACE_MS), signal);
+      await this.#rest(waitMs - PACE_MS, signal);
+    }
+  }
+
+  /** One turn; returns how long to wait, or undefined when there is nothing more to do. */
+  async #turnOnce(signal: AbortSignal): Promise<number | undefined> {
+    const { clock, log, publish } = this.#ports;
+    let facts: Facts;
+    try {
+      facts = await this.#ports.collect(signal);
+    } catch (error) {
+      if (!signal.aborted) log.trouble('could not collect the facts', error);
+      return CALM_MS;
+    }
+    const { world, decision, status } = turn(facts, this.#world);
+    this.#world = world;
+    publish(world, decision, status);
+    this.#say(decision);
+    if (decision.mayStop) return undefined;
+    if (decision.steps.length === 0) {
+      this.#failures = { plan: '', count: 0 };
+      return world.swarm.state === 'active' && world.memory.intent === 'stay' ? CALM_MS : EAGER_MS;
+    }
+    const done = await this.#carryOut(decision, signal);
+    if (done) return PACE_MS;
+    const { first, most } = RETRY_MS;
+    const backoffMs = Math.min(most, first * 2 ** Math.min(10, this.#failures.count - 1));
+    return backoffMs * (0.75 + clock.random() / 2);
+  }
+
+  /** The steps in order; the first that fails ends the turn, the next one plans anew. */
+  async #carryOut(decision: Decision, signal: AbortSignal): Promise<boolean> {
+    const { clock, execute, log } = this.#ports;
+    const plan = sentences(decision).join('; ');
+    for (const step of decision.steps) {
+      if (signal.aborted) return false;
+      const startMs = clock.now();
+      try {
+        await execute(step, AbortSignal.any([signal, AbortSignal.timeout(STEP_LIMIT_MS)]));
+        log.step(step, clock.now() - startMs);
+      } catch (error) {
+        log.step(step, clock.now() - startMs, error);
+        this.#failures = { plan, count: this.#failures.plan === plan ? this.#failures.count + 1 : 1 };
+        return false;
+      }
+    }
+    if (this.#failures.plan === plan) this.#failures = { plan: '', count: 0 };
+    return true;
+  }
+
+  async #rest(ms: number, signal: AbortSignal): Promise<void> {
+    if (ms <= 0 || this.#woken || signal.aborted) return;
+    this.#wake = new AbortController();
+    await this.#ports.clock.sleep(ms, AbortSignal.any([signal, this.#wake.signal]));
+    this.#wake = undefined;
+  }
+
+  /** One line for each new decision, not one for each turn. */
+  #say(decision: Decision): void {
+    const text = `${decision.rule} ${sentences(decision).join('; ')}`;
+    const steady = text.replace(/\d+ (ms|s)\b/g, '');
+    if (steady === this.#said) return;
+    this.#said = steady;
+    this.#ports.log.decision(decision);
+  }
+}
+
+/** What went wrong with a step, in one line for the log and for `status`. */
+export const failureText = (step: Step, error: unknown): string =>
+  `${sentence(step)}: ${messageOf(error)}${isPiSwarmError(error) && error.cure ? ` ${error.cure}` : ''}`;
