@@ -30,13 +30,14 @@ export async function run(title, file, args, options) {
   }
   life.end(`${ended.failed ? 'failed' : 'done'} after ${((Date.now() - started) / 1000).toFixed(0)} s`);
   if (ended.failed === undefined) return;
-  const last = ended.output
-    .trimEnd()
-    .split('\n')
-    .slice(-12)
-    .map(line => `  | ${line}`)
-    .join('\n');
-  throw new SetupError(`${title}: ${ended.failed}.\n${last}`, options.cure);
+  const said = excerpt(ended.output).map(line => `  | ${line}`);
+  throw new SetupError([`${title}: ${ended.failed}.`, ...said].join('\n'), options.cure);
+}
+
+/** npm says what is wrong first, apt says it last. */
+function excerpt(output) {
+  const lines = output.split('\n').filter(line => line.trim() !== '' && !line.startsWith('npm warn'));
+  return lines.length <= 14 ? lines : [...lines.slice(0, 7), '[…]', ...lines.slice(-7)];
 }
 
 /** @returns {Promise<{ failed?: string, output: string }>} never rejects */

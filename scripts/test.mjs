@@ -50,9 +50,11 @@ console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} sk
 
 /** Formatter, linter and compiler: they say nothing when all is well; one that complains counts as one failure. */
 async function check() {
-  const style = await inherit(bin('biome'), ['check', '--error-on-warnings', '.'], PARTS.check.limitMs);
+  // Biome has no build for 32-bit ARM: there a Pi runs all the rest.
+  const noBiome = process.arch === 'arm';
+  const style = noBiome ? 0 : await inherit(bin('biome'), ['check', '--error-on-warnings', '.'], PARTS.check.limitMs);
   const types = await inherit(bin('tsc'), ['--noEmit'], PARTS.check.limitMs);
-  return { passed: 0, failed: (style === 0 ? 0 : 1) + (types === 0 ? 0 : 1), skipped: 0 };
+  return { passed: 0, failed: (style === 0 ? 0 : 1) + (types === 0 ? 0 : 1), skipped: noBiome ? 1 : 0 };
 }
 
 /** @returns {Promise<{ passed: number, failed: number, skipped: number }>} */

@@ -1,0 +1,31 @@
+/**
+ * The demo's MQTT broker: a child process in the LAN's network namespace, where the Pis reach it like one on a laptop.
+ * Tells its parent what goes over it, a line of JSON each, and ends when the parent closes its standard input.
+ */
+import { createServer } from 'node:net';
+import { Aedes } from 'aedes';
+
+/** One line of the broker's standard output; the first of all is `{ listening: port }`. */
+export interface BrokerLine {
+  listening?: number;
+  /** What was published. */
+  topic?: string;
+  payload?: string;
+  retain?: boolean;
+}
+
+/** @param port where to listen, on every address of this network namespace; 0: any that is free */
+export async function runBroker(port: number): Promise<void> {
+  const broker = await Aedes.createBroker();
+  const say = (line: BrokerLine) => process.stdout.write(`${JSON.stringify(line)}\n`);
+  broker.on('publish', packet => {
+    if (packet.topic.startsWith('$SYS/')) return;
+    say({ topic: packet.topic, payload: packet.payload.toString(), retain: packet.retain });
+  });
+  const server = createServer(socket => broker.handle(socket));
+  server.listen(port, () => {
+    const address = server.address();
+    say({ listening: typeof address === 'object' && address !== null ? address.port : port });
+  });
+  process.stdin.resume().on('end', () => process.exit(0));
+}
