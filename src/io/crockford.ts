@@ -1,6 +1,7 @@
 /** Crockford's base32 (https://www.crockford.com/base32.html) and the checksum of the cluster secret. */
 
 const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+const VALUES = new Map([...ALPHABET].map((character, value) => [character, value]));
 
 /** Bits per character. */
 export const CHARACTER_BITS = 5;
@@ -26,7 +27,7 @@ export function encodeBase32(bytes: Uint8Array): string {
 export const normaliseBase32 = (text: string): string => text.toUpperCase().replaceAll('O', '0').replace(/[IL]/g, '1');
 
 /** Place of the first character that is not of the alphabet (U is not); -1 when all are. */
-export const firstForeignCharacter = (text: string): number => [...text].findIndex(c => !ALPHABET.includes(c));
+export const firstForeignCharacter = (text: string): number => [...text].findIndex(c => !VALUES.has(c));
 
 /** Of normalised text of the alphabet only. Bits that do not fill a byte are dropped. */
 export function decodeBase32(text: string): Uint8Array {
@@ -35,7 +36,7 @@ export function decodeBase32(text: string): Uint8Array {
   let heldBits = 0;
   let length = 0;
   for (const character of text) {
-    held = (held << CHARACTER_BITS) | ALPHABET.indexOf(character);
+    held = (held << CHARACTER_BITS) | (VALUES.get(character) ?? 0);
     heldBits += CHARACTER_BITS;
     if (heldBits < 8) continue;
     heldBits -= 8;
@@ -49,18 +50,19 @@ export function decodeBase32(text: string): Uint8Array {
  * CRC-24 of OpenPGP (RFC 4880 section 6.1). A CRC finds every run of wrong bits up to its own width: one wrong character
  * is a run of at most 5 bits, two swapped neighbours of at most 10, so both are found always, and anything else all but
  * once in 16 million times.
+ * @param before the checksum of what comes before these bytes
  */
-export function crc24(bytes: Uint8Array): number {
-  let crc = 0xb704ce;
-  for (const byte of bytes) {
-    crc ^= byte << 16;
-    for (let bit = 0; bit < 8; bit++) {
-      crc <<= 1;
-      if (crc & 0x1000000) crc ^= 0x1864cfb;
-    }
-  }
-  return crc & 0xffffff;
+export function crc24(bytes: Uint8Array, before = 0xb704ce): number {
+  let crc = before;
+  for (const byte of bytes) crc = ((crc << 8) & 0xffffff) ^ (CRC24_TABLE[(crc >> 16) ^ byte] ?? 0);
+  return crc;
 }
+
+const CRC24_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte << 16;
+  for (let bit = 0; bit < 8; bit++) crc = crc & 0x800000 ? (crc << 1) ^ 0x1864cfb : crc << 1;
+  return crc;
+});
 
 /**
  * Every text that differs from `text` by one character or by one swap of neighbours, with the place of the difference.

@@ -111,7 +111,8 @@ export async function readSecretFile(path: string): Promise<ClusterSecret | unde
 export const writeSecretFile = (path: string, secret: ClusterSecret): Promise<void> =>
   writeFileAtomic(path, `${formatSecret(secret)}\n`, 0o600);
 
-const checksumOf = (bytes: Uint8Array): number => crc24(Uint8Array.of(...Buffer.from(PREFIX), ...bytes));
+const PREFIX_CHECKSUM = crc24(Buffer.from(PREFIX));
+const checksumOf = (bytes: Uint8Array): number => crc24(bytes, PREFIX_CHECKSUM);
 
 /** The secret's bytes when the checksum at their end is right. */
 function checkedBytes(body: string): Uint8Array | undefined {
