@@ -215,12 +215,13 @@ export interface HostFacts {
 
 /** How the machine is doing. Absent where this machine cannot tell. */
 export interface HostVitals {
-  cpuPercent: number;
-  memoryPercent: number;
-  memoryUsedBytes: number;
+  /** Since the last reading; the first has none. */
+  cpuPercent?: number;
+  memoryPercent?: number;
+  memoryUsedBytes?: number;
   /** The file system of the state directory. */
-  diskPercent: number;
-  diskFreeBytes: number;
+  diskPercent?: number;
+  diskFreeBytes?: number;
   temperatureCelsius?: number;
   throttled?: ThrottleFlags;
   uptimeSeconds: number;
