@@ -111,7 +111,10 @@ function prepareLabSide(directory: string, lab: string, index: number, options: 
     writeFileSync(join(side, name), text, { mode: 0o755 });
   }
   rmSync(join(side, 'bin/node'), { force: true });
-  symlinkSync(process.execPath, join(side, 'bin/node'));
+  // A Pi does not see these directories of this machine.
+  if (/^\/(tmp|var|run|mnt|media|boot)\//.test(process.execPath))
+    copyFileSync(process.execPath, join(side, 'bin/node'));
+  else symlinkSync(process.execPath, join(side, 'bin/node'));
   installBundle(side, options);
   setAgentSwitch(directory, options.agent ?? true);
 }

@@ -3,65 +3,26 @@
  * own, on a LAN of its own. Everything is below one directory and one control group; `down` leaves nothing behind.
  */
 import type { ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { PiSwarmError, RefusedError } from '../errors.ts';
-import {
-  agentSwitch,
-  ENGINE_SOCKET,
-  type PiOptions,
-  preparePi,
-  renewDisk,
-  setAgentSwitch,
-  writeHosts,
-} from './disk.ts';
-import { engineAnswers, tailOf, waitForEngine } from './engine.ts';
+import { ENGINE_SOCKET, type PiOptions, preparePi, renewDisk, setAgentSwitch, writeHosts } from './disk.ts';
+import { tailOf, waitForEngine } from './engine.ts';
 import { type ExecOptions, execIn, type Place, type SpawnInOptions, spawnIn } from './enter.ts';
 import { checkEnvironment } from './environment.ts';
-import { type Cable, cables, joinLan, removeCable, setCable, splitLan } from './lan.ts';
+import { joinLan, removeCable, setCable, splitLan } from './lan.ts';
 import { labSubnet, laptopAddress, PIS_MAX, piAddress, piIndex, piName } from './names.ts';
+import { optionsFor, type UpOptions, type WaitingOptions } from './options.ts';
 import { agentRuns, insidePi, killPi, pokeSupervisor, shutDownPi } from './pi.ts';
 import { type LabOptions, LabPlace } from './place.ts';
 import { type CommandResult, isAlive, until } from './process.ts';
 import type { LabRecord } from './record.ts';
+import { type LabState, labState } from './state.ts';
 import { makeLab, removeLab, startPis } from './up.ts';
 
-export interface UpOptions extends Omit<PiOptions, 'secret' | 'config' | 'agent'> {
-  /** How many; default 3. */
-  pis?: number;
-  /** One secret for all, or one per Pi (undefined: unclaimed). */
-  secret?: string | ((pi: string) => string | undefined);
-  /** Goes to /etc/pi-swarm/config.yaml, for all or per Pi. */
-  config?: Record<string, unknown> | ((pi: string) => Record<string, unknown> | undefined);
-  /** Whether agents start with their Pis, for all or per Pi; default true. `startAgent` starts one later. */
-  agents?: boolean | ((pi: string) => boolean);
-  /** Short for config `mqtt: { url }`. */
-  mqtt?: string;
-  onProgress?: (line: string) => void;
-  signal?: AbortSignal;
-  /** Default 60 s. */
-  engineTimeoutMs?: number;
-}
-
-export interface PiState {
-  name: string;
-  address: string;
-  power: 'on' | 'off';
-  engine: 'up' | 'down';
-  agent: 'running' | 'stopped' | 'off';
-  cable: 'plugged' | 'unplugged' | 'none';
-  /** LAN segment (`lan`, or `segment1` … after `split`). */
-  segment?: string;
-  memoryBytes?: number;
-}
-
-export interface LabState {
-  name: string;
-  directory: string;
-  subnet: string;
-  laptop: string;
-  lan: 'up' | 'down';
-  pis: PiState[];
-}
+export type { PiOptions } from './disk.ts';
+export type { UpOptions } from './options.ts';
+export type { LabState, PiState } from './state.ts';
 
 export type LogKind = 'agent' | 'engine' | 'init';
 const LOG_FILES = { agent: 'agent.log', engine: 'dockerd.log', init: 'init.log' } as const;
@@ -100,7 +61,7 @@ export class Lab {
       onProgress?.(`lab «${this.name}» is up: ${names.join(', ')} in ${labSubnet(this.name)}`);
     } catch (error) {
       if (made) await this.down();
-      throw error;
+      throw signal?.aborted === true ? signal.reason : error;
     }
   }
 
@@ -122,11 +83,12 @@ export class Lab {
   /** Removes the lab; also a half-made one. Idempotent. @returns whether there was one */
   async down(): Promise<boolean> {
     checkEnvironment();
+    if (!existsSync(this.place.base) && !this.place.cgroup.exists()) return false;
     return this.place.exclusive(() => removeLab(this.place));
   }
 
   /** One more Pi; what is not said is as on pi1. @returns its name */
-  async add(options: PiOptions & Pick<UpOptions, 'engineTimeoutMs' | 'onProgress' | 'signal'> = {}): Promise<string> {
+  async add(options: PiOptions & WaitingOptions = {}): Promise<string> {
     const name = await this.change(async record => {
       const index = Math.max(0, ...Object.values(record.pis).map(pi => pi.index)) + 1;
       if (index > PIS_MAX) throw new RefusedError(`A lab has at most ${PIS_MAX} Pis.`);
@@ -172,7 +134,7 @@ export class Lab {
   }
 
   /** Same disk, same address, same MAC. Returns when the engine answers. No error when it is on already. */
-  async powerOn(pi: string, options: Pick<UpOptions, 'engineTimeoutMs' | 'onProgress' | 'signal'> = {}): Promise<void> {
+  async powerOn(pi: string, options: WaitingOptions = {}): Promise<void> {
     await this.change(async record => {
       const { index, init } = this.place.pi(record, pi);
       if (isAlive(init)) return;
@@ -222,8 +184,9 @@ export class Lab {
     return this.change(record => joinLan(this.place.lan(record)));
   }
 
-  private change<T>(work: (record: LabRecord) => Promise<T>): Promise<T> {
+  private async change<T>(work: (record: LabRecord) => Promise<T>): Promise<T> {
     checkEnvironment();
+    this.place.read(); // Where there is no lab, not even a lock is made.
     return this.place.exclusive(() => work(this.place.read()));
   }
 
@@ -310,43 +273,7 @@ export class Lab {
     return tailOf(this.logFile(pi, kind), lines);
   }
 
-  async status(): Promise<LabState> {
-    const record = this.place.read();
-    const up = isAlive(record.lan);
-    const plugs = up ? await cables(this.place.lan(record)) : new Map<string, Cable>();
-    const pis = Object.keys(record.pis).map(async (name): Promise<PiState> => {
-      const { init } = this.place.pi(record, name);
-      const cable = plugs.get(name);
-      const stopped = agentSwitch(this.place.piDirectory(name)) ? 'stopped' : 'off';
-      const address = this.address(name);
-      if (!isAlive(init)) return { name, address, power: 'off', engine: 'down', agent: stopped, cable: 'none' };
-      return {
-        name,
-        address,
-        power: 'on',
-        engine: (await engineAnswers(insidePi(init, ENGINE_SOCKET))) ? 'up' : 'down',
-        agent: agentRuns(init) ? 'running' : stopped,
-        cable: cable === undefined ? 'none' : cable.plugged ? 'plugged' : 'unplugged',
-        segment: cable?.segment,
-        memoryBytes: this.place.cgroup.memoryBytes(name),
-      };
-    });
-    const { directory } = this.place;
-    const fixed = { name: this.name, directory, subnet: labSubnet(this.name), laptop: laptopAddress(this.name) };
-    return { ...fixed, lan: up ? 'up' : 'down', pis: await Promise.all(pis) };
+  status(): Promise<LabState> {
+    return labState(this.place);
   }
-}
-
-function optionsFor(pi: string, options: UpOptions): PiOptions {
-  const { secret, config, agents = true, mqtt, engine, engineArgs, agentEnv, bundle } = options;
-  const own = typeof config === 'function' ? config(pi) : config;
-  return {
-    secret: typeof secret === 'function' ? secret(pi) : secret,
-    config: mqtt === undefined ? own : { ...own, mqtt: { url: mqtt, ...(own?.['mqtt'] as object | undefined) } },
-    agent: typeof agents === 'function' ? agents(pi) : agents,
-    engine,
-    engineArgs,
-    agentEnv,
-    bundle,
-  };
 }

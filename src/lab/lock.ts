@@ -22,7 +22,7 @@ export async function withLock<T>(file: string, work: () => Promise<T>): Promise
 
 async function acquire(file: string): Promise<(() => Promise<void>) | undefined> {
   mkdirSync(dirname(file), { recursive: true });
-  const holder = spawn('sh', ['-c', HOLDER, 'sh', file], { stdio: ['pipe', 'pipe', 'ignore'] });
+  const holder = spawn('sh', ['-c', HOLDER, 'sh', file], { stdio: ['pipe', 'pipe', 'ignore'], detached: true });
   const ended = new Promise<void>(resolve => holder.on('close', () => resolve()));
   const release = async () => {
     holder.stdin.end();

@@ -1,5 +1,5 @@
 /** Where a lab is and what is recorded of it: the base for everything that the lab does. */
-import { readdirSync, realpathSync } from 'node:fs';
+import { existsSync, readdirSync, realpathSync, rmdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { NotFoundError, RefusedError } from '../errors.ts';
 import { LabCgroup } from './cgroup.ts';
@@ -40,13 +40,21 @@ export class LabPlace {
 
   /** One change to the lab at a time, whoever makes it. */
   exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.turn.then(() => withLock(this.lockFile, work));
+    const mine = this.turn.then(() => withLock(this.lockFile, () => work().finally(() => this.tidy())));
     this.turn = mine.catch(() => {});
     return mine;
   }
 
-  forgetLock(): void {
+  /** Where no lab is, no lock stays either, and no directory of ours. */
+  private tidy(): void {
+    if (existsSync(join(this.directory, 'lab.json'))) return;
     removeLock(this.lockFile);
+    if (this.base !== DEFAULT_BASE) return;
+    try {
+      rmdirSync(this.base);
+    } catch {
+      // Another lab uses it.
+    }
   }
 
   /** The record; processes of an earlier boot of this machine count as gone. */

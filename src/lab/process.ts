@@ -77,7 +77,9 @@ export function command(
   { stdin = '', timeoutMs = 10_000 }: { stdin?: string; timeoutMs?: number } = {},
 ): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(argv[0], argv.slice(1), { stdio: 'pipe', timeout: timeoutMs, killSignal: 'SIGKILL' });
+    // In a session of its own: Ctrl-C on our terminal does not cut a change to the lab in two.
+    const limit = { timeout: timeoutMs, killSignal: 'SIGKILL' } as const;
+    const child = spawn(argv[0], argv.slice(1), { stdio: 'pipe', detached: true, ...limit });
     const out = collect(child.stdout);
     const err = collect(child.stderr);
     child.on('error', cause => reject(new EnvironmentError(messageOf(cause), `Install ${argv[0]}.`, { cause })));

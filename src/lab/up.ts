@@ -1,9 +1,9 @@
 /** Making a lab and removing it. */
-import { readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { RefusedError } from '../errors.ts';
 import { type PiOptions, preparePi, writeHosts } from './disk.ts';
 import { startLan } from './lan.ts';
-import { DEFAULT_BASE, PIS_MAX, piName } from './names.ts';
+import { PIS_MAX, piName } from './names.ts';
 import { powerOnPi } from './pi.ts';
 import type { LabPlace } from './place.ts';
 import { isAlive, sendSignal } from './process.ts';
@@ -81,16 +81,5 @@ export async function removeLab(place: LabPlace): Promise<boolean> {
   await place.cgroup.remove();
   if (record !== undefined) rmSync(place.directory, { recursive: true, force: true, maxRetries: 3 });
   rmSync(`${place.base}/.${place.name}.new`, { recursive: true, force: true });
-  place.forgetLock();
-  removeEmptyBase(place.base);
   return there;
-}
-
-function removeEmptyBase(base: string): void {
-  if (base !== DEFAULT_BASE) return;
-  try {
-    if (readdirSync(base).length === 0) rmdirSync(base);
-  } catch {
-    // Another lab has just begun to use it.
-  }
 }
