@@ -1,6 +1,6 @@
 /** Who is at the other end: the rules by which a certificate is believed, and the TLS settings that make peers show one. */
-import { X509Certificate } from 'node:crypto';
-import type { DetailedPeerCertificate, SecureVersion, TLSSocket } from 'node:tls';
+import { constants, X509Certificate } from 'node:crypto';
+import type { PeerCertificate, SecureVersion, TLSSocket } from 'node:tls';
 import type { NodeId } from '../core/world.ts';
 import { messageOf, TrustError, type TrustReason } from '../errors.ts';
 import type { Cluster } from './cluster.ts';
@@ -52,7 +52,7 @@ export function verifyPeer(cluster: Cluster, certificateDer: Uint8Array, options
   return { id, role, name: /DNS:([^,]+)/.exec(certificate.subjectAltName ?? '')?.[1] ?? id };
 }
 
-/** `verifyPeer` for the other end of a connection; also right for resumed sessions. @throws TrustError */
+/** `verifyPeer` for the other end of a connection, before a byte of it is used. @throws TrustError */
 export function authenticate(cluster: Cluster, socket: TLSSocket, options: VerifyOptions): PeerIdentity {
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) throw new TrustError('it showed no certificate', CURES.foreign, { reason: 'foreign' });
@@ -67,8 +67,10 @@ export interface ClusterTlsOptions {
   requestCert: true;
   rejectUnauthorized: true;
   minVersion: SecureVersion;
+  /** No session tickets: in a resumed session Node's client no longer knows whose certificate it saw. */
+  secureOptions: number;
   /** Clients only. Peers are known by their key, whatever host name or address led to them. */
-  checkServerIdentity: (host: string, certificate: DetailedPeerCertificate) => Error | undefined;
+  checkServerIdentity: (host: string, certificate: PeerCertificate) => Error | undefined;
 }
 
 /**
@@ -91,6 +93,7 @@ export function tlsOptions(
     requestCert: true,
     rejectUnauthorized: true,
     minVersion: options.minVersion ?? 'TLSv1.3',
+    secureOptions: constants.SSL_OP_NO_TICKET,
     checkServerIdentity: (_host, peer) => {
       if (options.server === undefined) return undefined;
       try {
