@@ -1,0 +1,51 @@
+/** Waits until a service runs, tells how far it is, and why it does not. */
+import type { ServiceDetail } from '../commands/types.ts';
+import { callAgent } from '../control/client.ts';
+import { isPiSwarmError, PiSwarmError } from '../errors.ts';
+import { say } from './output.ts';
+import { whereText } from './services.ts';
+import { waitFor } from './wait.ts';
+
+/** A task may fail once for a passing reason; so many failures with nothing running will not cure themselves. */
+const FAILURES_MAX = 3;
+
+/** @throws PiSwarmError `unhealthy` when tasks keep failing, TimeoutError at the limit; both with the tasks' reason */
+export async function waitUntilRuns(socket: string, name: string, limitMs: number): Promise<ServiceDetail> {
+  const cure = `Watch it: pi-swarm services. Its output: docker service logs ${name} (on a manager). Give up: pi-swarm rm ${name}`;
+  let failedBefore: number | undefined;
+  let last: ServiceDetail | undefined;
+  const service = await waitFor<ServiceDetail>({
+    what: `${name} to run`,
+    limitMs,
+    cure,
+    look: async () => {
+      last = await look(socket, name, last);
+      failedBefore ??= last.failed;
+      if (last.running === 0 && last.desired > 0 && last.failed - failedBefore >= FAILURES_MAX) {
+        throw new PiSwarmError('unhealthy', `${name} does not run: ${reasonOf(last)}`, cure);
+      }
+      return last;
+    },
+    done: seen => seen.running >= seen.desired && Object.values(seen.where).reduce((a, b) => a + b, 0) === seen.desired,
+    progress: seen => `${name}: ${seen.running} of ${seen.desired} run${seen.failed > 0 ? ` (${reasonOf(seen)})` : ''}`,
+    why: seen => (seen === undefined || seen.failures.length === 0 ? undefined : reasonOf(seen)),
+  });
+  say(`${name} runs: ${service.running}/${service.desired} on ${whereText(service.where)}`);
+  return service;
+}
+
+/** A manager may be lost while we wait: that is what clusters are for, so keep looking until the limit. */
+async function look(socket: string, name: string, before: ServiceDetail | undefined): Promise<ServiceDetail> {
+  try {
+    return (await callAgent(socket, 'service', { name })) as ServiceDetail;
+  } catch (error) {
+    const passing = isPiSwarmError(error) && (error.code === 'unavailable' || error.code === 'timeout');
+    if (passing && before !== undefined) return before;
+    throw error;
+  }
+}
+
+function reasonOf({ failures }: ServiceDetail): string {
+  const latest = failures.at(-1);
+  return latest === undefined ? 'no reason was given' : `${latest.pi}: ${latest.reason}`;
+}

@@ -1,0 +1,83 @@
+/** `pi-swarm secret new|show` */
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { Command } from 'commander';
+import { EnvironmentError, NotFoundError, RefusedError } from '../errors.ts';
+import { type ClusterSecret, formatSecret, generateSecret, readSecretFile, writeSecretFile } from '../io/secret.ts';
+import { withExamples } from './help.ts';
+import { type CommonOptions, configOf, readingCommand } from './options.ts';
+import { note, say, sayJson } from './output.ts';
+
+export function secretCommand(): Command {
+  const command = new Command('secret').description(
+    'The cluster secret: 256 random bits that all Pis of one cluster hold. Whoever has it owns the cluster.',
+  );
+  command.addCommand(newCommand());
+  command.addCommand(showCommand());
+  return command;
+}
+
+function newCommand(): Command {
+  const command = new Command('new')
+    .description('Makes a new cluster secret and prints it, or keeps it on this Pi.')
+    .option('--write', 'keep it on this Pi (root) instead of printing it')
+    .option('--force', 'with --write: overwrite the secret that is there')
+    .action(async (_options, self: Command) => {
+      const options = self.optsWithGlobals<CommonOptions & { write?: boolean; force?: boolean }>();
+      const secret = generateSecret();
+      if (options.write) await keep(secret, options);
+      else say(formatSecret(secret));
+    });
+  return withExamples(command, [
+    'pi-swarm secret new                  print one, to write it on SD cards',
+    'sudo pi-swarm secret new --write     found a cluster with this Pi as its first',
+  ]);
+}
+
+/** Through the agent where one runs (it must know), else straight into the file. */
+async function keep(secret: ClusterSecret, options: CommonOptions & { force?: boolean }): Promise<void> {
+  const { takeSecret } = await import('./claim.ts');
+  const { secretFile } = await configOf(options);
+  const old = await readSecretFile(secretFile).catch(() => undefined);
+  if (old !== undefined && !options.force) {
+    throw new RefusedError(
+      `${secretFile} holds a cluster secret already`,
+      'With another secret this Pi leaves its cluster for good. If that is meant: sudo pi-swarm secret new --write --force',
+    );
+  }
+  await takeSecret(secret, { ...options, force: true });
+  say(`This Pi has a new cluster secret (${secretFile}).`);
+  note('Bring other Pis in: sudo pi-swarm invite');
+}
+
+function showCommand(): Command {
+  return readingCommand('show', ['sudo pi-swarm secret show'])
+    .description('Prints the cluster secret of this Pi. Only for root.')
+    .action(async (_options, self: Command) => {
+      const options = self.optsWithGlobals<CommonOptions>();
+      const secret = formatSecret(await ownSecret(options));
+      if (options.json) sayJson({ secret });
+      else say(secret);
+    });
+}
+
+/** The secret of this Pi. @throws EnvironmentError without root, NotFoundError when it has none, SecretError */
+export async function ownSecret(options: CommonOptions): Promise<ClusterSecret> {
+  const { secretFile } = await configOf(options);
+  const secret = await readSecretFile(secretFile).catch((error: unknown) => {
+    if (process.getuid?.() === 0 || !(error instanceof EnvironmentError)) throw error;
+    throw new EnvironmentError('only root may read the cluster secret', 'Run it with sudo.', { cause: error });
+  });
+  if (secret !== undefined) return secret;
+  throw new NotFoundError(
+    `this Pi has no cluster secret (there is no ${secretFile})`,
+    'To found a cluster: sudo pi-swarm secret new --write\nTo enter one: sudo pi-swarm join TOKEN (TOKEN from `sudo pi-swarm invite` on one of its Pis)',
+  );
+}
+
+/** For when no agent runs. */
+export async function writeOwnSecret(path: string, secret: ClusterSecret): Promise<void> {
+  if (process.getuid?.() !== 0) throw new EnvironmentError(`only root may write ${path}`, 'Run it with sudo.');
+  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+  await writeSecretFile(path, secret);
+}
