@@ -1,6 +1,6 @@
 /** Time on a machine without a clock of its own (no Raspberry Pi before the 5 has one). */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Clock } from '../ports.ts';
 import { BUILT_MS } from '../version.ts';
 import { ensurePrivateDirectory, readFileIfAny, writeFileAtomic } from './files.ts';
@@ -55,6 +55,7 @@ export class SystemClock implements Clock {
     const text = (await readFileIfAny(this.#path).catch(() => undefined))?.toString('utf8') ?? '';
     const saved = Date.parse(text.trim());
     if (saved <= BELIEVABLE_MS_MAX) this.#savedOffset = saved - this.now();
+    this.#heedTimeServer();
     this.#timer ??= setInterval(() => void this.#save(), SAVE_EVERY_MS).unref();
   }
 
@@ -105,19 +106,23 @@ export class SystemClock implements Clock {
     return Math.random();
   }
 
-  /** What is certainly past. A time server's word overrules a saved time from the future. */
+  /** What is certainly past. */
   #floor(): number {
     return Math.max(this.#builtMs, this.#savedOffset + this.now());
   }
 
-  async #save(): Promise<void> {
+  /** Its word overrules a saved time from the future, which a clock once set wrongly has left. */
+  #heedTimeServer(): void {
     const system = this.#system();
-    const synchronised = this.#synchronised() && system >= this.#builtMs;
-    if (synchronised) this.#savedOffset = system - this.now();
-    const known = synchronised ? system : Math.max(system, this.#floor());
+    if (system >= this.#builtMs && this.#synchronised()) this.#savedOffset = system - this.now();
+  }
+
+  async #save(): Promise<void> {
+    this.#heedTimeServer();
+    const known = new Date(Math.max(this.#system(), this.#floor())).toISOString();
     // A full or dying disk has a notice of its own from the store; the clock goes on without.
-    await ensurePrivateDirectory(join(this.#path, '..'))
-      .then(() => writeFileAtomic(this.#path, `${new Date(known).toISOString()}\n`, 0o600))
+    await ensurePrivateDirectory(dirname(this.#path))
+      .then(() => writeFileAtomic(this.#path, `${known}\n`, 0o600))
       .catch(() => undefined);
   }
 }

@@ -127,6 +127,6 @@ const isMemory = (value: Record<string, unknown>): value is Record<string, unkno
 
 /** Only the fields we know, so that what others wrote into the file ends here. */
 function pick(memory: Memory): Memory {
-  const known = Object.entries(memory).filter(([field, value]) => field in CHECKS && value !== undefined);
+  const known = Object.entries(memory).filter(([field, value]) => Object.hasOwn(CHECKS, field) && value !== undefined);
   return { intent: memory.intent, ...Object.fromEntries(known) };
 }
