@@ -1,6 +1,6 @@
 /**
  * The demo's MQTT broker: a child process in the LAN's network namespace, where the Pis reach it like one on a laptop.
- * Tells its parent what goes over it, a line of JSON each, and ends when the parent closes its standard input.
+ * Tells its parent what goes over it, a line of JSON each, and ends when the parent does; or stays until the lab ends.
  */
 import { createServer } from 'node:net';
 import { Aedes } from 'aedes';
@@ -14,8 +14,8 @@ export interface BrokerLine {
   retain?: boolean;
 }
 
-/** @param port where to listen, on every address of this network namespace; 0: any that is free */
-export async function runBroker(port: number): Promise<void> {
+/** @param port where to listen, on every address of this network namespace  @param stays whether it outlives its parent */
+export async function runBroker(port: number, stays: boolean): Promise<void> {
   const broker = await Aedes.createBroker();
   const say = (line: BrokerLine) => process.stdout.write(`${JSON.stringify(line)}\n`);
   broker.on('publish', packet => {
@@ -27,5 +27,9 @@ export async function runBroker(port: number): Promise<void> {
     const address = server.address();
     say({ listening: typeof address === 'object' && address !== null ? address.port : port });
   });
-  process.stdin.resume().on('end', () => process.exit(0));
+  // The parent's end of the pipe is closed when it has gone.
+  process.stdout.on('error', () => {});
+  process.stdin.resume().on('end', () => {
+    if (!stays) process.exit(0);
+  });
 }

@@ -1,0 +1,124 @@
+/** `npm run bench`: the project's measures as a table, each row beside its reference in the same run. */
+import { execFileSync } from 'node:child_process';
+import { cpus, release, totalmem } from 'node:os';
+import { parseArgs } from 'node:util';
+import { reportError } from '../src/cli/output.ts';
+import { UsageError } from '../src/errors.ts';
+import { Lab } from '../src/lab/lab.ts';
+import { weight } from './bench/agent.ts';
+import { failover, formation } from './bench/cluster.ts';
+import { type BenchContext, LAB_NAME, median, type Row } from './bench/measure.ts';
+import { paint, Show } from './show.ts';
+
+const HELP = `npm run bench [-- OPTIONS]
+
+  --rounds N   how often each is measured (5)
+  --quick      two rounds and a shorter rest: 3 minutes instead of 12
+  --only PART  formation, failover or agent; may be repeated
+  --json       machine-readable, on standard output
+  --help       this`;
+
+const PARTS = {
+  formation: async (context: BenchContext) => [...(await formation(context, 3)), ...(await formation(context, 5))],
+  failover,
+  agent: weight,
+} satisfies Record<string, (context: BenchContext) => Promise<Row[]>>;
+type Part = keyof typeof PARTS;
+
+const isPart = (word: string): word is Part => word in PARTS;
+
+async function main(args: string[]): Promise<void> {
+  const flag = { type: 'boolean', default: false } as const;
+  const { values } = parseArgs({
+    args,
+    options: {
+      rounds: { type: 'string' },
+      quick: flag,
+      json: flag,
+      only: { type: 'string', multiple: true, default: Object.keys(PARTS) },
+      help: { ...flag, short: 'h' },
+    },
+  });
+  if (values.help) return console.log(HELP);
+  const rounds = Number(values.rounds ?? (values.quick ? 2 : 5));
+  const parts = values.only.filter(isPart);
+  if (!(Number.isInteger(rounds) && rounds > 0 && parts.length === values.only.length)) {
+    throw new UsageError('bench did not understand its options.', HELP);
+  }
+  const stop = new AbortController();
+  const onSignal = () => stop.abort(new Error('interrupted; the lab is taken down'));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+  await new Lab({ name: LAB_NAME }).down();
+  const machine = describeMachine();
+  const rows = await measure(parts, { rounds, quick: values.quick, signal: stop.signal });
+  if (values.json) console.log(JSON.stringify({ machine, rounds, rows: rows.map(withVerdict) }, null, 2));
+  else print(machine, rounds, rows);
+}
+
+async function measure(parts: Part[], options: Omit<BenchContext, 'progress'>): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const part of parts) {
+    // On stderr: what a program reads stays JSON.
+    const progress = (text: string) => process.stderr.write(`${paint('dim', `  … ${text}`)}\n`);
+    rows.push(...(await PARTS[part]({ ...options, progress })));
+  }
+  return rows;
+}
+
+function describeMachine(): Record<string, string | number> {
+  return {
+    cores: cpus().length,
+    processor: cpus()[0]?.model ?? 'unknown',
+    memoryGb: Math.round(totalmem() / 1e9),
+    kernel: release(),
+    engine: execFileSync('dockerd', ['--version'], { encoding: 'utf8' }).trim(),
+    node: process.versions.node,
+  };
+}
+
+const worst = (values: readonly number[]): number => Math.max(...values);
+
+/** `undefined` where there is no target. */
+function verdict({ ours, reference, target }: Row): boolean | undefined {
+  return target?.keeps(median(ours), median(reference.values));
+}
+
+const withVerdict = (row: Row) => ({
+  what: row.what,
+  unit: row.unit,
+  ours: { values: row.ours, median: median(row.ours), worst: worst(row.ours) },
+  reference: row.reference.values.length === 0 ? null : { ...row.reference, median: median(row.reference.values) },
+  target: row.target?.text ?? null,
+  kept: verdict(row) ?? null,
+});
+
+function print(machine: Record<string, string | number>, rounds: number, rows: Row[]): void {
+  const show = new Show();
+  show.line();
+  for (const [name, value] of Object.entries(machine)) show.line(`  ${name.padEnd(10)} ${value}`);
+  show.line(`  ${'rounds'.padEnd(10)} ${rounds}; the agent's memory and processor: one value for each Pi`);
+  show.line();
+  show.table(
+    ['', 'median', 'worst', 'ref.', 'worst', 'reference', 'target', ''],
+    rows.map(row => {
+      const figure = (value: number) =>
+        `${value.toFixed(row.unit === 'ms' ? 0 : row.unit === 's' ? 1 : 2)} ${row.unit}`;
+      const { values, what } = row.reference;
+      const beside = values.length === 0 ? ['–', '–'] : [figure(median(values)), figure(worst(values))];
+      const kept = verdict(row);
+      const mark = kept === undefined ? '' : kept ? paint('green', '✔') : paint('red', '✘');
+      return [
+        row.what,
+        figure(median(row.ours)),
+        figure(worst(row.ours)),
+        ...beside,
+        what,
+        row.target?.text ?? '',
+        mark,
+      ];
+    }),
+  );
+  show.line();
+}
+
+await main(process.argv.slice(2)).catch(error => reportError(error, false));
