@@ -10,8 +10,6 @@ import { SecretError } from '../errors.ts';
 import { crc24, decodeBase32, encodeBase32, firstForeignCharacter, nearby, normaliseBase32 } from './crockford.ts';
 import { readFileIfAny, writeFileAtomic } from './files.ts';
 
-export { type Cluster, deriveCluster } from './cluster.ts';
-
 const PREFIX = 'PISW1';
 /** The prefix after Crockford's substitutions (I becomes 1). */
 const PREFIX_NORMALISED = normaliseBase32(PREFIX);

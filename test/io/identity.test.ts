@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/errors.ts';
+import { deriveCluster } from '../../src/io/cluster.ts';
 import { issueClientCertificate, issueNodeCertificate, loadOrCreateIdentity } from '../../src/io/identity.ts';
-import { deriveCluster, formatSecret, generateSecret, parseSecret } from '../../src/io/secret.ts';
+import { formatSecret, generateSecret, parseSecret } from '../../src/io/secret.ts';
 
 const NAMES = { hostname: 'pi1', addresses: ['10.1.2.3', 'fd00::12', '::ffff:10.9.8.7'] };
 let directory = '';

@@ -1,8 +1,9 @@
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo, Server } from 'node:net';
+import { deriveCluster } from '../../src/io/cluster.ts';
 import { type Identity, issueNodeCertificate, nodeIdOf } from '../../src/io/identity.ts';
-import { deriveCluster, generateSecret } from '../../src/io/secret.ts';
+import { generateSecret } from '../../src/io/secret.ts';
 import { leafCertificate } from '../../src/io/x509.ts';
 
 export const NOW = Date.UTC(2026, 10, 20);

@@ -6,9 +6,9 @@ import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SecretError } from '../../src/errors.ts';
+import { deriveCluster } from '../../src/io/cluster.ts';
 import {
   ClusterSecret,
-  deriveCluster,
   formatSecret,
   generateSecret,
   parseSecret,
