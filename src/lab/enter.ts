@@ -25,8 +25,10 @@ export function spawnIn(place: Place, argv: readonly string[], options: SpawnInO
   const { pid } = place.init;
   const laptop = place.name === 'laptop';
   const spaces = laptop ? ['--net', '--mount'] : ['--mount', '--uts', '--ipc', '--net', '--pid', '--cgroup'];
-  // Without --wd the working directory would stay outside of the namespaces.
-  const words = ['nsenter', '--target', `${pid}`, ...spaces, `--wdns=${options.cwd ?? '/'}`, '--', ...argv];
+  // Entering a mount namespace makes its root the working directory: setns(2).
+  const there =
+    options.cwd === undefined ? argv : ['sh', '-c', 'cd "$1" && shift && exec "$@"', 'sh', options.cwd, ...argv];
+  const words = ['nsenter', '--target', `${pid}`, ...spaces, '--', ...there];
   const base = laptop
     ? { ...process.env, PATH: SEARCH_PATH }
     : { TERM: process.env['TERM'] ?? 'dumb', ...piEnvironment() };

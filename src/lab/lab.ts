@@ -216,7 +216,7 @@ export class Lab {
   }
 
   /** Runs a program in a Pi or on the `laptop` to its end; any exit code is fine. @throws TimeoutError (default 60 s) */
-  exec(pi: string, argv: readonly string[], options?: ExecOptions): Promise<CommandResult> {
+  async exec(pi: string, argv: readonly string[], options?: ExecOptions): Promise<CommandResult> {
     return execIn(this.locate(pi), argv, options);
   }
 

@@ -16,7 +16,8 @@ export async function startLan(directory: string, name: string, cgroup: LabCgrou
   cgroup.make('lan');
   const { root, leaf } = cgroup.joinFiles('lan');
   const join_ = [...(leaf.length > 0 ? leaf : root)].map(file => `echo $$ >'${file}'`).join('; ');
-  const keep = 'mount --bind "$1" /etc/hosts && echo ready && exec sleep infinity >/dev/null';
+  const keep =
+    'mount --bind "$1" /etc/hosts && mount -t sysfs sysfs /sys && echo ready && exec sleep infinity >/dev/null';
   const script = `set -e; ${join_}; exec unshare --net --mount --propagation private sh -c '${keep}' sh "$1"`;
   const holder = spawn('sh', ['-c', script, 'sh', join(directory, 'hosts')], {
     detached: true,
