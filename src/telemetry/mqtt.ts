@@ -1,0 +1,251 @@
+/**
+ * The cluster's state on MQTT: each Pi tells its own, the swarm's leader the cluster's. A broker that is down, slow or
+ * refuses changes nothing for the agent. docs/mqtt.md has the topics.
+ */
+import type { MqttConfig } from '../config.ts';
+import type { Snapshot } from '../core/snapshot.ts';
+import type { Logger } from '../log.ts';
+import type { Clock } from '../ports.ts';
+import { type BrokerLimits, BrokerLink } from './broker.ts';
+import {
+  clusterDiscovery,
+  nodeDiscovery,
+  REFRESH_MS,
+  type Topics,
+  topicsOfCluster,
+  topicsOfNode,
+} from './homeassistant.ts';
+import { clusterState, type NodeStateMessage, news, nodeState, speaksForCluster } from './state.ts';
+
+export interface MqttTelemetryOptions {
+  /** Undefined: off. */
+  config: MqttConfig | undefined;
+  log: Logger;
+  clock: Pick<Clock, 'now' | 'random'>;
+  /** For tests. */
+  limits?: Partial<BrokerLimits & TelemetryLimits>;
+}
+
+export interface TelemetryLimits {
+  /** Facts (a role, a task) go out at once, but not more often than this. */
+  factsEveryMs: number;
+  /** A Pi that is off and unknown to the swarm for so long is taken off the broker. */
+  removeAfterMs: number;
+}
+
+const LIMITS: TelemetryLimits = { factsEveryMs: 1000, removeAfterMs: 60_000 };
+
+/** More Pis than any swarm has; on a broker of somebody else there may be anything. */
+const KNOWN_MAX = 2000;
+
+/** Who this Pi is on the broker; with another secret it is another one. */
+interface Identity {
+  id: string;
+  tag: string;
+}
+
+interface Sent {
+  json: string;
+  atMs: number;
+}
+
+export class MqttTelemetry {
+  readonly #options: MqttTelemetryOptions;
+  readonly #limits: TelemetryLimits;
+  #link: BrokerLink | undefined;
+  #identity: Identity | undefined;
+  #snapshot: Snapshot | undefined;
+  #stopped = false;
+  /** What the broker has got since the last connect. */
+  #node: (NodeStateMessage & { atMs: number }) | undefined;
+  #sent = new Map<string, Sent>();
+  /** Optional sensors that have given a value. */
+  readonly #seen = new Set<string>();
+  /** Ids with a retained availability, and since when they have been missing in the swarm. */
+  #known = new Map<string, { online: boolean; missingSinceMs?: number }>();
+
+  constructor(options: MqttTelemetryOptions) {
+    this.#options = options;
+    this.#limits = { ...LIMITS, ...options.limits };
+  }
+
+  /** The connection is made with the first snapshot: before it, nobody knows who this Pi is. */
+  start(): void {
+    const { config, log } = this.#options;
+    if (config?.insecure) log.warn('MQTT: the certificate of the broker is not checked (mqtt.insecure)');
+  }
+
+  state(): Snapshot['mqtt'] {
+    if (this.#options.config === undefined) return { state: 'off' };
+    return this.#link?.state() ?? { state: 'connecting' };
+  }
+
+  /** Messages that wait to be sent: bounded by the number of topics. */
+  get waiting(): number {
+    return this.#link?.waiting ?? 0;
+  }
+
+  /** Takes the newest snapshot and sends what is new in it. Cheap; never throws, never waits. */
+  publish(snapshot: Snapshot): void {
+    const { config } = this.#options;
+    if (config === undefined || this.#stopped || snapshot.self.id === '') return;
+    this.#snapshot = snapshot;
+    const identity = { id: snapshot.self.id, tag: snapshot.cluster.tag };
+    if (this.#identity?.id !== identity.id || this.#identity.tag !== identity.tag) this.#become(identity, config);
+    else this.#tell();
+  }
+
+  /** Says `offline` and lets go; within two seconds. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    const topics = this.#topics();
+    if (this.#link === undefined || topics === undefined) return;
+    await this.#link.stop([{ topic: topics.node.availability, payload: 'offline' }]);
+  }
+
+  /** Connects as this Pi; under its former identity it is taken off the broker. */
+  #become(identity: Identity, config: MqttConfig): void {
+    const before = this.#topics();
+    if (before !== undefined) {
+      // The device stays the same under a new secret; its discovery is overwritten.
+      const topics = [before.node.state, before.node.availability];
+      void this.#link?.stop(topics.map(topic => ({ topic, payload: '' })));
+    }
+    this.#identity = identity;
+    this.#forgetSent();
+    const topics = this.#topics();
+    if (topics === undefined) return;
+    this.#link = new BrokerLink({
+      config,
+      log: this.#options.log,
+      clientId: `pi-swarm-${identity.id}`,
+      will: { topic: topics.node.availability, payload: 'offline' },
+      subscriptions: [`${topics.base}/+/availability`, ...(config.homeAssistant ? [topics.homeAssistant] : [])],
+      onConnect: () => {
+        this.#forgetSent();
+        this.#tell();
+      },
+      onMessage: (topic, payload) => this.#heard(topic, payload),
+      random: () => this.#options.clock.random(),
+      now: () => this.#options.clock.now(),
+      limits: this.#options.limits,
+    });
+  }
+
+  #forgetSent(): void {
+    this.#node = undefined;
+    this.#sent = new Map();
+    this.#known = new Map();
+  }
+
+  #topics() {
+    const { config } = this.#options;
+    if (config === undefined || this.#identity === undefined) return undefined;
+    const { id, tag } = this.#identity;
+    const base = `${config.topic}/${tag === '' ? 'unclaimed' : tag}`;
+    const names: Topics = { base, discoveryPrefix: config.discoveryPrefix };
+    const homeAssistant = `${config.discoveryPrefix}/status`;
+    return { base, names, homeAssistant, node: topicsOfNode(names, id), cluster: topicsOfCluster(names, tag) };
+  }
+
+  #tell(): void {
+    const snapshot = this.#snapshot;
+    if (snapshot === undefined || this.#link?.state().state !== 'connected') return;
+    this.#tellNode(snapshot);
+    if (!speaksForCluster(snapshot)) {
+      // Another Pi speaks now: what this one said last is no longer what the broker has.
+      const cluster = this.#topics()?.cluster;
+      for (const topic of Object.values(cluster ?? {})) this.#sent.delete(topic);
+      return;
+    }
+    this.#tellCluster(snapshot);
+    this.#removeForgotten(snapshot);
+  }
+
+  #tellNode(snapshot: Snapshot): void {
+    const { config, clock } = this.#options;
+    const topics = this.#topics();
+    if (topics === undefined || config === undefined) return;
+    const state = nodeState(snapshot);
+    for (const [key, value] of Object.entries(state)) if (value !== undefined) this.#seen.add(key);
+    this.#putOnce(topics.node.availability, 'online');
+    if (config.homeAssistant) {
+      this.#putOnce(topics.node.discovery, nodeDiscovery(topics.names, state, snapshot.cluster.tag, this.#seen));
+    }
+    const sinceMs = this.#node === undefined ? Number.POSITIVE_INFINITY : clock.now() - this.#node.atMs;
+    const limitMs = { none: REFRESH_MS, figures: config.intervalMs, facts: this.#limits.factsEveryMs };
+    if (sinceMs < limitMs[news(this.#node, state)]) return;
+    this.#node = { ...state, atMs: clock.now() };
+    this.#link?.put(topics.node.state, JSON.stringify(state));
+  }
+
+  #tellCluster(snapshot: Snapshot): void {
+    const { config } = this.#options;
+    const topics = this.#topics();
+    if (topics === undefined || config === undefined) return;
+    const state = clusterState(snapshot);
+    if (config.homeAssistant) {
+      const managers = snapshot.cluster.pis.filter(pi => pi.self || pi.role === 'manager' || pi.role === 'leader');
+      const speakers = managers.map(pi => pi.id).filter(id => id !== '');
+      this.#putOnce(topics.cluster.discovery, clusterDiscovery(topics.names, state, snapshot.version, speakers.sort()));
+    }
+    this.#putOnce(topics.cluster.state, JSON.stringify(state), this.#limits.factsEveryMs, REFRESH_MS);
+  }
+
+  /** Sends what the broker does not have yet, not more often than `leastMs`, and again after `mostMs`. */
+  #putOnce(topic: string, json: string, leastMs = 0, mostMs = Number.POSITIVE_INFINITY): void {
+    const nowMs = this.#options.clock.now();
+    const sent = this.#sent.get(topic);
+    const sinceMs = sent === undefined ? Number.POSITIVE_INFINITY : nowMs - sent.atMs;
+    if (sinceMs < (sent?.json === json ? mostMs : leastMs)) return;
+    if (sent?.json === json && mostMs === Number.POSITIVE_INFINITY) return;
+    this.#sent.set(topic, { json, atMs: nowMs });
+    this.#link?.put(topic, json);
+  }
+
+  #heard(topic: string, payload: string): void {
+    const topics = this.#topics();
+    if (topics === undefined) return;
+    if (topic === topics.homeAssistant) {
+      if (payload !== 'online') return;
+      // Home Assistant has started again: all of it once more, as if the broker were new.
+      this.#sent = new Map();
+      this.#node = undefined;
+      this.#tell();
+      return;
+    }
+    const id = topic.slice(topics.base.length + 1).split('/')[0] ?? '';
+    if (!/^[0-9a-f]{16}$/.test(id)) return;
+    if (id === this.#identity?.id) this.#heardOfMyself(topic, payload);
+    else if (payload === '') this.#known.delete(id);
+    else if (this.#known.has(id) || this.#known.size < KNOWN_MAX) this.#known.set(id, { online: payload === 'online' });
+  }
+
+  /** The will of a former connection may come after our `online`, when the broker notices its end late. */
+  #heardOfMyself(topic: string, payload: string): void {
+    const said = this.#sent.get(topic)?.json;
+    if (said === undefined || payload === said || this.#stopped) return;
+    this.#link?.put(topic, said);
+  }
+
+  /** The leader takes Pis off the broker that the swarm has forgotten: three empty retained messages. */
+  #removeForgotten(snapshot: Snapshot): void {
+    const topics = this.#topics();
+    const { pis } = snapshot.cluster;
+    // A row without an id may be any of them.
+    if (topics === undefined || pis.some(pi => pi.id === '')) return;
+    const members = new Set<string>(pis.map(pi => pi.id));
+    const nowMs = this.#options.clock.now();
+    for (const [id, known] of this.#known) {
+      if (known.online || members.has(id)) {
+        known.missingSinceMs = undefined;
+        continue;
+      }
+      known.missingSinceMs ??= nowMs;
+      if (nowMs - known.missingSinceMs < this.#limits.removeAfterMs) continue;
+      this.#known.delete(id);
+      const gone = topicsOfNode(topics.names, id);
+      for (const topic of [gone.discovery, gone.state, gone.availability]) this.#link?.put(topic, '');
+    }
+  }
+}
