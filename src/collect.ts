@@ -1,7 +1,7 @@
 /** Collects the facts for one turn. What changes rarely is asked rarely; an event makes it be asked at once. */
 import type { EngineSwarm, Facts, SwarmSettings, Wish } from './core/observe.ts';
 import type { ClusterView } from './core/show.ts';
-import type { Memory, NodeId, PiStatus, SwarmNode, SwarmService, SwarmTask, Vitals } from './core/world.ts';
+import type { Memory, NodeId, SwarmService, SwarmTask, Vitals } from './core/world.ts';
 import { messageOf } from './errors.ts';
 import type { Clock, Engine, EngineInfo, Network, Peers } from './ports.ts';
 
@@ -30,7 +30,7 @@ export interface CollectorPorts {
   /** Undefined while the Pi is unclaimed. */
   peers(): Peers | undefined;
   memory(): Memory;
-  vitals(): Promise<Vitals>;
+  vitals(): Vitals;
   identity: { id: NodeId; name: string; version: string; boot: string; port: number };
   hardware: string;
   model: string;
@@ -107,7 +107,7 @@ export class Collector {
     const problem = engine.problem();
     if (problem !== undefined) facts.engineProblem = problem;
     if (this.#info) facts.self.architecture = this.#info.info.architecture;
-    facts.self.vitals = await this.#ports.vitals();
+    facts.self.vitals = this.#ports.vitals();
     if (facts.engine === 'ready') await this.#fromEngine(facts);
     return facts;
   }
@@ -197,18 +197,3 @@ export class Collector {
     return value;
   }
 }
-
-/** The peers' newest word about who leads, this cluster's swarm only. */
-export function leaderOf(peers: Peers | undefined, swarmId: string): { id: NodeId; status: PiStatus } | undefined {
-  return peers
-    ?.list()
-    .find(
-      ({ liveness, status }) =>
-        liveness !== 'dead' &&
-        status.swarm.state === 'active' &&
-        status.swarm.leader &&
-        status.swarm.swarmId === swarmId,
-    );
-}
-
-export type { SwarmNode };

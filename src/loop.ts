@@ -6,7 +6,8 @@ import type { Facts, World } from './core/observe.ts';
 import { type Decision, type Step, sentence, sentences } from './core/step.ts';
 import { turn } from './core/turn.ts';
 import type { PiStatus } from './core/world.ts';
-import { isPiSwarmError, messageOf } from './errors.ts';
+import { messageOf } from './errors.ts';
+import { type Logger, logDecision, logStep } from './log.ts';
 import type { Clock } from './ports.ts';
 
 /** Events that come in a burst (a Pi boots, a service starts) cause one turn, not one each. */
@@ -128,6 +129,12 @@ export class Loop {
   }
 }
 
-/** What went wrong with a step, in one line for the log and for `status`. */
-export const failureText = (step: Step, error: unknown): string =>
-  `${sentence(step)}: ${messageOf(error)}${isPiSwarmError(error) && error.cure ? ` ${error.cure}` : ''}`;
+/** One line for each decision (why) and each step (what, how long). */
+export function loopLog(log: Logger): LoopLog {
+  return {
+    decision: ({ rule, steps, why }) =>
+      logDecision(log, { rule, plan: steps.length > 0 ? steps.map(sentence).join('; ') : 'wait', why }),
+    step: (step, ms, error) => logStep(log, { step: sentence(step), ms, ok: error === undefined, error }),
+    trouble: (what, error) => log.warn({ error }, `${what}: ${messageOf(error)}`),
+  };
+}

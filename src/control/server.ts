@@ -17,7 +17,7 @@ import {
 import { CONTROL_LIMITS, HTTP_STATUS, SOCKET_GROUP } from './wire.ts';
 
 export interface ControlHandlers {
-  snapshot(): Snapshot;
+  snapshot(): Snapshot | Promise<Snapshot>;
   /** Runs one command; the result must be JSON. What it throws reaches the person who asked. */
   command(name: string, body: unknown): Promise<unknown>;
   /** Called with anything thrown that is not a PiSwarmError, for the log. */

@@ -7,7 +7,7 @@ import { type Decision, wait } from './step.ts';
 import type { ActiveSwarm } from './world.ts';
 
 /** A peer list that was read a moment before the engine's own state must not look like a removal. */
-const REMOVED_GRACE_MS = 10_000;
+const REMOVED_GRACE_MS = 5_000;
 
 export function decide(world: World): Decision {
   const { swarm, memory } = world;
@@ -50,12 +50,21 @@ function outside(world: World): Decision {
  * The engine wants to be in a swarm and is not: a join that hangs, a Pi that was removed or replaced while it was away,
  * certificates that ended. With a manager in sight it can start anew; without one it waits, for its state may be needed.
  */
-function stuck(world: World, swarm: { state: 'pending' | 'error'; reason: string }): Decision {
+function stuck(world: World, swarm: { state: 'pending' | 'error'; nodeId: string; reason: string }): Decision {
   if (world.memory.intent === 'leave') return { rule: 'L1', why: swarm.reason, steps: leaveByForce };
   if (world.memory.intent === 'shutdown') return { rule: 'L1', why: swarm.reason, steps: [], mayStop: true };
-  const manager = activePeers(world).find(peer => peer.liveness === 'alive' && peer.swarm.quorum);
+  const managers = activePeers(world).filter(peer => peer.liveness === 'alive' && peer.swarm.quorum);
+  const manager = managers.find(peer => peer.status.members !== undefined) ?? managers[0];
   if (manager === undefined)
     return wait('F1', `the engine is ${swarm.state} (${swarm.reason}) and no manager is in sight`);
+  const { members, name } = manager.status;
+  if (
+    members !== undefined &&
+    !members.includes(swarm.nodeId) &&
+    world.nowMs - world.since.swarmMs >= REMOVED_GRACE_MS
+  ) {
+    return abandon('F1', `${name} does not list this Pi: it was removed while it was away`);
+  }
   if (world.nowMs - world.since.swarmMs < world.wish.stuckAfterMs) {
     return wait('F1', `the engine is ${swarm.state}: ${swarm.reason}`);
   }

@@ -1,5 +1,6 @@
 /** How many managers, which, and who is forgotten: M1 count, M2 heal, M3 forget (design §5). Leader only. */
 import { HARDWARE_LABEL, ID_LABEL, LEAVING_LABEL, visiblePeers, type World } from './observe.ts';
+import { majority } from './quorum.ts';
 import { type Decision, type NodeRef, type Step, wait } from './step.ts';
 import type { Peer, SwarmNode } from './world.ts';
 
@@ -13,9 +14,6 @@ export function managersFor(pis: number, wish: 'auto' | number): number {
   if (pis >= 7) return 5;
   return pis >= 3 ? 3 : 1;
 }
-
-/** Raft's majority of `count` voters. */
-export const majority = (count: number): number => Math.floor(count / 2) + 1;
 
 interface Roster {
   managers: SwarmNode[];
@@ -57,9 +55,10 @@ export const peerOf = (world: World, node: SwarmNode): Peer | undefined =>
 export function manage(world: World, nodes: SwarmNode[]): Decision | undefined {
   const roster = rosterOf(world, nodes);
   const { managers, reachable, bench, wished } = roster;
-  const settling = managers.find(node => !node.reachable && node.state === 'ready' && !overdue(world, node));
-  if (settling !== undefined) return wait('M1', `${refOf(settling).name} becomes a manager`);
-  if (reachable.length < majority(managers.length)) return wait('M1', 'quorum not healthy');
+  const rising = managers.find(node => !node.reachable && node.state === 'ready' && !overdue(world, node));
+  if (rising !== undefined) return wait('M1', `${refOf(rising).name} becomes a manager`);
+  const falling = nodes.find(node => node.role === 'worker' && node.voter);
+  if (falling !== undefined) return wait('M1', `${refOf(falling).name} becomes a worker`);
   return replace(world, roster) ?? grow(world, managers, bench, wished) ?? shrink(world, roster);
 }
 

@@ -1,4 +1,5 @@
 /** Facts become a World. Pure: the only memory is the world before. */
+import { majority } from './quorum.ts';
 import type {
   ActiveSwarm,
   EngineState,
@@ -151,7 +152,8 @@ export function whoseSwarm(facts: Facts): SwarmStatus {
   const swarmId = ownSwarmId(facts, it);
   if (swarmId === undefined) return { state: 'foreign', nodeId };
   const own = facts.nodes?.find(node => node.nodeId === nodeId);
-  const quorum = it.controlAvailable && it.cluster !== undefined;
+  // `GET /info` still names the cluster when the majority is gone; only the list of nodes needs a leader.
+  const quorum = it.controlAvailable && hasQuorum(facts.nodes ?? []);
   const status: ActiveSwarm = {
     state: 'active',
     swarmId,
@@ -169,6 +171,12 @@ export function whoseSwarm(facts: Facts): SwarmStatus {
     };
   }
   return status;
+}
+
+/** A leader, and a majority that it reaches. */
+function hasQuorum(nodes: SwarmNode[]): boolean {
+  const voters = nodes.filter(node => node.voter);
+  return nodes.some(node => node.leader) && voters.filter(node => node.reachable).length >= majority(voters.length);
 }
 
 function ownSwarmId(facts: Facts, it: EngineSwarm): string | undefined {

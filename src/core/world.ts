@@ -124,7 +124,9 @@ export interface SwarmNode {
   availability: 'active' | 'pause' | 'drain';
   state: 'ready' | 'down' | 'unknown' | 'disconnected';
   leader: boolean;
-  /** Managers only: `ManagerStatus.Reachability`. */
+  /** A member of the Raft group (`ManagerStatus` is there): follows `role` a moment later. */
+  voter: boolean;
+  /** Voters only: `ManagerStatus.Reachability`. */
   reachable: boolean;
   address: string;
   /** `x86_64`, `aarch64`, `armv7l` … */

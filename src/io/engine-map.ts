@@ -123,6 +123,7 @@ export function toNode(wire: WireNode): SwarmNode {
     availability: oneOf(wire.Spec.Availability, ['active', 'pause', 'drain'] as const),
     state: oneOf(wire.Status?.State, ['unknown', 'ready', 'down', 'disconnected'] as const),
     leader: wire.ManagerStatus?.Leader === true,
+    voter: wire.ManagerStatus !== undefined && wire.ManagerStatus !== null,
     reachable: wire.ManagerStatus?.Reachability === 'reachable',
     // A manager's own entry says 0.0.0.0 in some versions; where it listens for managers is the better word.
     address: wire.ManagerStatus?.Addr?.replace(/:\d+$/, '') || (wire.Status?.Addr ?? ''),

@@ -78,6 +78,7 @@ export const node = (name: string, more: Partial<SwarmNode> = {}): SwarmNode => 
   availability: 'active',
   state: 'ready',
   leader: false,
+  voter: more.role === 'manager',
   reachable: more.role === 'manager' && (more.state ?? 'ready') === 'ready',
   address: `10.0.0.${name.slice(2)}`,
   architecture: 'x86_64',

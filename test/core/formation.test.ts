@@ -167,8 +167,13 @@ describe('a Pi that is stuck', () => {
       memory: memory('pi1'),
       peers: [peer('pi2', { swarm: leader('pi2'), members: [nodeIdOf('pi2')] })],
     });
-    expect(plan(removed, 5_000).join()).toContain('wait');
-    expect(plan(removed, 10_000)[0]).toContain('abandon the swarm: pi2, the leader, does not list this Pi');
+    expect(plan(removed, 4_000).join()).toContain('wait');
+    expect(plan(removed, 5_000)[0]).toContain('abandon the swarm: pi2, the leader, does not list this Pi');
+  });
+
+  it('starts anew at once when it was removed while it was off: its engine would stay pending for ever', () => {
+    const peers = [peer('pi2', { swarm: leader('pi2'), members: [nodeIdOf('pi2')] })];
+    expect(plan(facts({ engineSwarm: pending, peers }), 5_000)[0]).toContain('it was removed while it was away');
   });
 
   it('an engine that is away is waited for, whatever else is true', () => {

@@ -1,0 +1,101 @@
+/** Feeds the routing mesh: the leader makes the table of published ports, the others fetch it when its version changes. */
+import { type MeshTable, meshTable, meshVersion } from './core/mesh.ts';
+import type { World } from './core/observe.ts';
+import { type ClusterView, deadNodes } from './core/show.ts';
+import type { SwarmService, SwarmTask } from './core/world.ts';
+import type { Peers } from './ports.ts';
+import { leaderOf } from './swarm-peers.ts';
+
+const FETCH_MS = 3_000;
+
+export interface MeshSink {
+  update(wanted: { table: MeshTable; deadNodeIds: string[] }): void;
+}
+
+export interface MeshFeedPorts {
+  sink: MeshSink;
+  peers(): Peers | undefined;
+  /** A fetch that failed: the next turn tries again. */
+  trouble(what: string, error: unknown): void;
+}
+
+interface Versioned {
+  version: string;
+  table: MeshTable;
+}
+
+export class MeshFeed {
+  readonly #ports: MeshFeedPorts;
+  #current: Versioned | undefined;
+  #made: { services: SwarmService[]; tasks: SwarmTask[]; result: Versioned } | undefined;
+  #fetching = false;
+  #world: World | undefined;
+
+  constructor(ports: MeshFeedPorts) {
+    this.#ports = ports;
+  }
+
+  /** On the leader: the version to tell the others. Made anew only when the lists are new. */
+  versionOf(services: SwarmService[], tasks: SwarmTask[]): string {
+    return this.#make(services, tasks).version;
+  }
+
+  /** What peers get for the command `mesh-table`. */
+  answer(): Versioned | undefined {
+    return this.#current;
+  }
+
+  /** After each turn of the loop. */
+  onTurn(world: World, view: ClusterView | undefined): void {
+    this.#world = world;
+    const { swarm } = world;
+    if (swarm.state !== 'active') {
+      // An engine that is away for a moment keeps its rules; one that is in no swarm has nothing to publish.
+      if (world.engine === 'ready' && (swarm.state === 'none' || swarm.state === 'foreign')) this.#clear();
+      return;
+    }
+    if (swarm.leader && view) this.#current = this.#make(view.services, view.tasks);
+    else void this.#fetch(swarm.swarmId);
+    this.refresh();
+  }
+
+  /** A Pi died or came back: at once, without waiting for the loop, which may be held up by the engine. */
+  refresh(): void {
+    if (this.#world?.swarm.state !== 'active' || this.#current === undefined) return;
+    const peers = this.#ports.peers()?.list() ?? [];
+    this.#ports.sink.update({ table: this.#current.table, deadNodeIds: deadNodes({ peers }) });
+  }
+
+  #clear(): void {
+    this.#current = undefined;
+    this.#ports.sink.update({ table: [], deadNodeIds: [] });
+  }
+
+  #make(services: SwarmService[], tasks: SwarmTask[]): Versioned {
+    if (this.#made?.services !== services || this.#made.tasks !== tasks) {
+      const table = meshTable(services, tasks);
+      this.#made = { services, tasks, result: { version: meshVersion(table), table } };
+    }
+    return this.#made.result;
+  }
+
+  async #fetch(swarmId: string): Promise<void> {
+    const peers = this.#ports.peers();
+    const leader = leaderOf(peers, swarmId);
+    const version = leader?.status.meshVersion;
+    if (peers === undefined || leader === undefined || version === undefined) return;
+    if (this.#fetching || version === this.#current?.version) return;
+    this.#fetching = true;
+    try {
+      const answer = await peers.request(leader.id, 'mesh-table', {}, { timeoutMs: FETCH_MS });
+      const { version: got, table } = (answer ?? {}) as Partial<Versioned>;
+      if (typeof got !== 'string' || !Array.isArray(table)) return;
+      this.#current = { version: got, table };
+      this.refresh();
+    } catch (error) {
+      this.#ports.trouble('could not fetch the published ports from the leader', error);
+    } finally {
+      this.#fetching = false;
+    }
+  }
+}
