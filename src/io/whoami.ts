@@ -36,7 +36,8 @@ httpd -f -p ${WHOAMI_PORT} -h /www &
 wait $!
 `;
 
-const APPLETS = ['sh', 'hostname', 'httpd', 'cat', 'ls', 'ps', 'wget', 'ping', 'nslookup', 'ip'];
+/** For a look around with `docker exec`. Not wget: statically linked, it dies looking up names in libraries that are not there. */
+const APPLETS = ['sh', 'hostname', 'httpd', 'cat', 'ls', 'ps', 'ip', 'nc'];
 
 interface Machine {
   /** Go's names. */
