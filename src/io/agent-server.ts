@@ -156,7 +156,8 @@ export class AgentServer {
 
   #onHandshakeError(error: Error, socket: TLSSocket): void {
     const refused = handshakeRefusal(error, socket);
-    const problem = refused?.message ?? 'it does not speak TLS as pi-swarm does, or hung up';
+    const problem =
+      refused?.message ?? 'it broke off the handshake: it has another secret, or is no Pi of a cluster at all';
     this.#options.refusals.note(refused?.reason ?? 'handshake', plainAddress(socket.remoteAddress), problem);
     socket.destroy();
   }
