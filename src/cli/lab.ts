@@ -18,7 +18,7 @@ const MEBIBYTE = 1024 * 1024;
 export function labCommand(): Command {
   const lab = new Command('lab')
     .description(
-      'Virtual Pis on this Linux machine: each a real Docker Engine and a real agent in namespaces of its own, on a LAN\n' +
+      'Virtual Pis on this Linux machine: each a real Docker Engine and a real agent in namespaces of its own, on a LAN ' +
         'of its own. Needs root. Nothing of this machine is changed; `lab down` removes every trace.',
     )
     .enablePositionalOptions();
@@ -84,7 +84,8 @@ async function interruptible(work: (signal: AbortSignal) => Promise<void>): Prom
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   try {
     await work(interrupt.signal);
-    return !interrupt.signal.aborted;
+    process.exitCode = undefined; // An interrupt that came too late changes nothing.
+    return true;
   } catch (error) {
     if (error !== interrupt.signal.reason) throw error;
     return false;
@@ -148,7 +149,8 @@ function execCommand(): Command {
     .argument('<command...>')
     .passThroughOptions()
     .action(async (pi: string, argv: string[], words: LabWords) => {
-      const child = labOf(words).spawn(pi, argv, { stdio: 'inherit' });
+      // Commander hands `--` on; it only says where our own options end.
+      const child = labOf(words).spawn(pi, argv[0] === '--' ? argv.slice(1) : argv, { stdio: 'inherit' });
       // Ctrl-C reaches the command by the terminal itself; we stay to pass its exit code on.
       const stay = () => {};
       process.on('SIGINT', stay);

@@ -58,6 +58,7 @@ export class Lab {
         return Object.keys(this.place.read().pis);
       });
       await this.enginesUp(names, options);
+      signal?.throwIfAborted();
       onProgress?.(`lab «${this.name}» is up: ${names.join(', ')} in ${labSubnet(this.name)}`);
     } catch (error) {
       if (made) await this.down();

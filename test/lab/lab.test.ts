@@ -1,6 +1,7 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { hierarchies } from '../../src/lab/cgroup.ts';
@@ -11,17 +12,13 @@ import { docker, dockerOf, labBase, labName, loadBusybox, useLab, waitFor, withL
 // Engines start and stop in here, on machines that may be slow and busy.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 90_000 });
 
-/** What a lab must never change on the machine it runs on. */
-function machineState() {
-  const ip = (...words: string[]) => execFileSync('ip', ['-json', ...words], { encoding: 'utf8' });
-  const links = (JSON.parse(ip('link')) as { ifname: string }[]).map(({ ifname }) => ifname);
-  const mounts = readFileSync('/proc/self/mountinfo', 'utf8');
-  return {
-    links,
-    mounts,
-    routes: ip('route'),
-    rules: execFileSync('iptables-save', { encoding: 'utf8' }).replace(/^#.*$/gm, ''),
-  };
+/** What a lab must never add to on the machine it runs on, line by line. */
+function machineState(): string[] {
+  const run = (program: string, ...words: string[]) => execFileSync(program, words, { encoding: 'utf8' }).split('\n');
+  const links = (JSON.parse(run('ip', '-json', 'link').join('')) as { ifname: string }[]).map(({ ifname }) => ifname);
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+  const rules = run('iptables-save').filter(line => line.startsWith('-A'));
+  return [...links, ...mounts, ...run('ip', 'route'), ...run('ip', 'netns'), ...rules];
 }
 
 const groups = (name: string) =>
@@ -36,7 +33,15 @@ const processesNaming = (text: string) =>
     }
   });
 
-const before = machineState();
+/** A program of its own that has `Lab`; arguments begin at process.argv[2]. */
+async function labProgram(directory: string, text: string): Promise<string> {
+  const outfile = join(directory, `${labName()}.mjs`);
+  const banner = { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" };
+  const contents = `import { Lab } from './src/lab/lab.ts';\n${text}`;
+  const stdin = { contents, resolveDir: process.cwd(), loader: 'ts' as const };
+  await build({ stdin, outfile, bundle: true, platform: 'node', format: 'esm', banner, logLevel: 'warning' });
+  return outfile;
+}
 
 describe('a lab of three', () => {
   const lab = useLab({ pis: 3, agents: false, config: pi => ({ name: pi }), secret: 'PISW1-NOT-A-REAL-ONE' });
@@ -100,6 +105,16 @@ describe('a lab of three', () => {
     await lab().run('pi1', ['node', '-e', say]);
     await waitFor(() => heard, { what: 'both to hear', is: all => all.every(text => text.includes('heard hello')) });
     for (const child of listeners) killInside(child);
+  });
+
+  test('an engine that is killed comes back by itself', async () => {
+    const pid = await lab().run('pi1', ['cat', '/run/lab/engine.pid']);
+    await lab().run('pi1', ['kill', '-KILL', pid]);
+    await waitFor(() => lab().run('pi1', ['cat', '/run/lab/engine.pid']), {
+      what: 'another engine',
+      is: now => now !== pid,
+    });
+    await waitFor(() => dockerOf(lab(), 'pi1').ping(), { what: 'the engine of pi1 to answer', timeoutMs: 60_000 });
   });
 
   test('lets engines form a swarm and run replicas on all Pis', async () => {
@@ -180,16 +195,6 @@ describe('a lab of three', () => {
     expect((await lab().status()).pis.map(({ segment }) => segment)).toEqual(['lan', 'lan', 'lan']);
   });
 
-  test('an engine that is killed comes back by itself', async () => {
-    const pid = await lab().run('pi1', ['cat', '/run/lab/engine.pid']);
-    await lab().run('pi1', ['kill', '-KILL', pid]);
-    await waitFor(() => lab().run('pi1', ['cat', '/run/lab/engine.pid']), {
-      what: 'another engine',
-      is: now => now !== pid,
-    });
-    await waitFor(() => dockerOf(lab(), 'pi1').ping(), { what: 'the engine of pi1 to answer', timeoutMs: 60_000 });
-  });
-
   test('a Pi can be added, shut down in order and flashed anew', async () => {
     expect(await lab().add({ config: { name: 'late' } })).toBe('pi4');
     await lab().run('pi1', ['busybox', 'ping', '-c1', '-W2', 'pi4']);
@@ -242,6 +247,32 @@ describe('the agent of a Pi', () => {
   });
 });
 
+test('a machine with control groups of version 2 only runs labs too', async () => {
+  const base = labBase();
+  const program = await labProgram(
+    base,
+    `const lab = new Lab({ name: process.argv[2], dir: process.argv[3] });
+    try {
+      await lab.up({ pis: 1, agents: false });
+      const image = 'mkdir -p /tmp/b/bin && cp "$(command -v busybox)" /tmp/b/bin/sleep && tar -C /tmp/b -c . | docker import - busybox';
+      await lab.run('pi1', ['sh', '-c', image]);
+      await lab.run('pi1', ['docker', 'run', '-d', '--name', 'one', 'busybox', 'sleep', '999']);
+      console.log(await lab.run('pi1', ['docker', 'info', '--format', 'version {{.CgroupVersion}} running {{.ContainersRunning}}']));
+      console.log(await lab.run('pi1', ['sh', '-c', 'ls -d /sys/fs/cgroup/docker/*/']));
+      await lab.powerCut('pi1');
+      console.log((await lab.status()).pis[0].power);
+    } finally { await lab.down(); }`,
+  );
+  // In a mount namespace of its own this machine looks like one that has nothing but version 2.
+  const only2 = 'umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$@"';
+  const name = labName();
+  const words = ['--mount', '--propagation', 'private', 'sh', '-c', only2, 'sh', process.execPath, program, name, base];
+  const { stdout, stderr } = await promisify(execFile)('unshare', words, { timeout: 50_000 });
+  expect(stderr).toBe('');
+  expect(stdout).toMatch(/^version 2 running 1\n\/sys\/fs\/cgroup\/docker\/[0-9a-f]{64}\/\noff\n$/);
+  rmSync(base, { recursive: true });
+});
+
 describe('labs side by side', () => {
   test('do not see each other, and removing one leaves the other', async () => {
     await withLab({ pis: 1, agents: false }, async first => {
@@ -271,23 +302,10 @@ describe('removing', () => {
   });
 
   test('cleans up after a lab command that was killed at any moment', async () => {
-    const program = join(base, 'up.mjs');
-    const banner = {
-      js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
-    };
-    const contents = `import { Lab } from './src/lab/lab.ts';
-      console.log('begun'); await new Lab({ name: process.argv[2], dir: process.argv[3] }).up({ pis: 2, agents: false });
-      console.log('done');`;
-    const stdin = { contents, resolveDir: process.cwd(), loader: 'ts' as const };
-    await build({
-      stdin,
-      outfile: program,
-      bundle: true,
-      platform: 'node',
-      format: 'esm',
-      banner,
-      logLevel: 'warning',
-    });
+    const program = await labProgram(
+      base,
+      `console.log('begun'); await new Lab({ name: process.argv[2], dir: process.argv[3] }).up({ pis: 2, agents: false });`,
+    );
     for (const delayMs of [20, 60, 100, 150, 200, 300, 450]) {
       const name = labName();
       const dir = join(base, name);
@@ -347,6 +365,11 @@ describe('removing', () => {
   });
 });
 
-test('a lab leaves the links, routes, mounts and firewall of its machine as they were', () => {
-  expect(machineState()).toEqual(before);
+test('a lab adds no link, route, mount, name or firewall rule to its machine, and leaves none', async () => {
+  const before = new Set(machineState());
+  const added = () => machineState().filter(line => !before.has(line));
+  // Other tests have namespaces of their own at the same time; theirs go away.
+  const nothing = { what: 'the machine to be as before', is: (lines: string[]) => lines.length === 0 };
+  await withLab({ pis: 1, agents: false }, () => waitFor(added, nothing));
+  await waitFor(added, nothing);
 });
