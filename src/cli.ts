@@ -70,6 +70,7 @@ export async function makeProgram(loaded: (name: string) => boolean): Promise<Co
     .version(VERSION, '-V, --version', 'print the version')
     .enablePositionalOptions()
     .showSuggestionAfterError(true)
+    .showHelpAfterError('More: pi-swarm help, or pi-swarm help COMMAND')
     .configureHelp({ helpWidth: 80 })
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'pi-swarm: ')) })
     .addHelpText('after', `${HELP_EXAMPLES}\n${EXIT_CODES}`);

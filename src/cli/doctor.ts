@@ -14,7 +14,7 @@ export function doctorCommand(): Command {
   return readingCommand('doctor', [
     'sudo pi-swarm doctor',
     'sudo pi-swarm doctor --quiet                  only what is wrong',
-    'sudo pi-swarm doctor --json | jq ".[] | select(.verdict != \\"ok\\")"',
+    'sudo pi-swarm doctor --json | jq \'.[] | select(.verdict == "error")\'',
   ])
     .description(
       'Checks this Pi: the machine, Docker, the kernel, the network, the agent; and says how to cure what is wrong.\nWorks without the agent; needs root to see everything. Ends with code 8 when it found an error.',
