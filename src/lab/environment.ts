@@ -19,7 +19,7 @@ const SBIN = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sb
 export const SEARCH_PATH = [...new Set([...(process.env['PATH'] ?? '').split(delimiter), ...SBIN])].join(delimiter);
 
 /** @throws EnvironmentError with what is missing and the command that brings it */
-export function checkEnvironment(): void {
+export function checkEnvironment(path = SEARCH_PATH): void {
   if (process.platform !== 'linux') {
     throw new EnvironmentError(
       `The lab needs Linux: its Pis are Linux namespaces. This is ${process.platform}.`,
@@ -32,7 +32,7 @@ export function checkEnvironment(): void {
       'Run it with sudo.',
     );
   }
-  const missing = Object.entries(PROGRAMS).filter(([program]) => !isInstalled(program));
+  const missing = Object.entries(PROGRAMS).filter(([program]) => !isInstalled(program, path));
   if (missing.length === 0) return;
   const packages = [...new Set(missing.map(([, debian]) => debian))].join(' ');
   throw new EnvironmentError(
@@ -41,8 +41,8 @@ export function checkEnvironment(): void {
   );
 }
 
-function isInstalled(program: string): boolean {
-  return SEARCH_PATH.split(delimiter).some(directory => {
+function isInstalled(program: string, path: string): boolean {
+  return path.split(delimiter).some(directory => {
     try {
       accessSync(join(directory, program), constants.X_OK);
       return true;

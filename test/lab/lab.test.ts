@@ -6,7 +6,9 @@ import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { hierarchies } from '../../src/lab/cgroup.ts';
 import { killInside } from '../../src/lab/enter.ts';
+import { checkEnvironment } from '../../src/lab/environment.ts';
 import { Lab } from '../../src/lab/lab.ts';
+import { markOf } from '../../src/lab/process.ts';
 import { docker, dockerOf, labBase, labName, loadBusybox, useLab, waitFor, withLab } from './harness.ts';
 
 // Engines start and stop in here, on machines that may be slow and busy.
@@ -32,6 +34,17 @@ const processesNaming = (text: string) =>
       return false;
     }
   });
+
+/** Opens a TCP connection from the laptop to a Pi; the function says what the laptop's kernel thinks of it. */
+async function connectFromLaptop(lab: Lab, pi: string): Promise<() => Promise<string>> {
+  lab.spawn(pi, ['node', '-e', `require('net').createServer(() => {}).listen(9)`]).unref();
+  const connect = `const c = () => require('net').connect(9, '${pi}').on('error', () => setTimeout(c, 50)); c();
+    setTimeout(() => process.exit(), 30000);`;
+  lab.spawn('laptop', [process.execPath, '-e', connect]).unref();
+  const state = async () => (await lab.run('laptop', ['ss', '-Htn', 'dst', lab.address(pi)])).split(' ')[0] ?? '';
+  await waitFor(state, { what: 'a connection to be there', is: text => text === 'ESTAB' });
+  return state;
+}
 
 /** A program of its own that has `Lab`; arguments begin at process.argv[2]. */
 async function labProgram(directory: string, text: string): Promise<string> {
@@ -154,7 +167,9 @@ describe('a lab of three', () => {
     await docker(lab(), 'pi3', 'run', '-d', '--name', 'kept', 'busybox', 'sleep', '4242');
     const sleeper = () => processesNaming('4242');
     expect(sleeper()).not.toEqual([]);
+    const connection = await connectFromLaptop(lab(), 'pi3');
     await lab().powerCut('pi3');
+    expect(await connection()).toBe('ESTAB'); // No FIN and no RST went out.
     expect(sleeper()).toEqual([]);
     expect(lab().place.cgroup.pids('pi3')).toEqual([]);
     expect(await lab().run('laptop', ['ls', '/sys/class/net'])).not.toContain('pi3');
@@ -341,6 +356,14 @@ describe('removing', () => {
     record.pis['pi1'] = { index: 1, init: { pid: bystander.pid ?? 0, startTicks: '1' } };
     lab.place.write(record);
     await lab.down();
+    // As after a reboot: everything is gone but the directory, and another process has pid and start time.
+    await lab.up({ pis: 1, agents: false });
+    await lab.place.cgroup.remove();
+    const init = { pid: bystander.pid ?? 0, startTicks: markOf(bystander.pid ?? 0).startTicks };
+    lab.place.write({ ...lab.place.read(), bootId: 'an earlier one', lan: init, pis: { pi1: { index: 1, init } } });
+    expect((await lab.status()).pis[0]?.power).toBe('off');
+    await expect(lab.powerOn('pi1')).rejects.toThrow('this machine was restarted');
+    expect(await lab.down()).toBe(true);
     expect(bystander.exitCode === null && bystander.signalCode === null).toBe(true);
     bystander.kill();
   });
@@ -363,6 +386,14 @@ describe('removing', () => {
     await expect(up).rejects.toThrow('enough');
     expect([groups(name), existsSync(join(base, name))]).toEqual([[], false]);
   });
+});
+
+test('who is not root, or has no dockerd, is told so with the cure', async () => {
+  const lab = new Lab({ name: labName() });
+  const uid = vi.spyOn(process, 'getuid').mockReturnValue(1000);
+  await expect(lab.up()).rejects.toMatchObject({ code: 'environment', cure: 'Run it with sudo.' });
+  uid.mockRestore();
+  expect(() => checkEnvironment('/nowhere')).toThrow(/^The lab needs dockerd, .* are not installed\.$/);
 });
 
 test('a lab adds no link, route, mount, name or firewall rule to its machine, and leaves none', async () => {
