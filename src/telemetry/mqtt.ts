@@ -15,7 +15,7 @@ import {
   topicsOfCluster,
   topicsOfNode,
 } from './homeassistant.ts';
-import { clusterState, type NodeStateMessage, news, nodeState, speaksForCluster } from './state.ts';
+import { clusterState, gist, type NodeStateMessage, news, nodeState, speaksForCluster } from './state.ts';
 
 export interface MqttTelemetryOptions {
   /** Undefined: off. */
@@ -45,7 +45,9 @@ interface Identity {
 }
 
 interface Sent {
-  json: string;
+  payload: string;
+  /** What it said, without words that change all the time. */
+  gist: string;
   atMs: number;
 }
 
@@ -55,6 +57,7 @@ export class MqttTelemetry {
   #link: BrokerLink | undefined;
   #identity: Identity | undefined;
   #snapshot: Snapshot | undefined;
+  #leaving: Promise<void> | undefined;
   #stopped = false;
   /** What the broker has got since the last connect. */
   #node: (NodeStateMessage & { atMs: number }) | undefined;
@@ -91,34 +94,43 @@ export class MqttTelemetry {
     if (config === undefined || this.#stopped || snapshot.self.id === '') return;
     this.#snapshot = snapshot;
     const identity = { id: snapshot.self.id, tag: snapshot.cluster.tag };
-    if (this.#identity?.id !== identity.id || this.#identity.tag !== identity.tag) this.#become(identity, config);
+    if (this.#identity?.id !== identity.id || this.#identity.tag !== identity.tag) void this.#become(identity, config);
     else this.#tell();
   }
 
   /** Says `offline` and lets go; within two seconds. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    const topics = this.#topics();
-    if (this.#link === undefined || topics === undefined) return;
-    await this.#link.stop([{ topic: topics.node.availability, payload: 'offline' }]);
-  }
-
-  /** Connects as this Pi; under its former identity it is taken off the broker. */
-  #become(identity: Identity, config: MqttConfig): void {
-    const before = this.#topics();
-    if (before !== undefined) {
-      // The device stays the same under a new secret; its discovery is overwritten.
-      const topics = [before.node.state, before.node.availability];
-      void this.#link?.stop(topics.map(topic => ({ topic, payload: '' })));
-    }
-    this.#identity = identity;
-    this.#forgetSent();
+    await this.#leaving;
     const topics = this.#topics();
     if (topics === undefined) return;
-    this.#link = new BrokerLink({
+    await this.#link?.stop([{ topic: topics.node.availability, payload: 'offline' }]);
+  }
+
+  /**
+   * Connects as this Pi; under its former identity it is taken off the broker first (one client id has one connection).
+   * The device stays the same under a new secret: its discovery is overwritten, not removed.
+   */
+  async #become(identity: Identity, config: MqttConfig): Promise<void> {
+    const before = this.#topics();
+    const link = this.#link;
+    this.#identity = identity;
+    this.#link = undefined;
+    this.#forgetSent();
+    if (link !== undefined && before !== undefined) {
+      this.#leaving = link.stop([before.node.state, before.node.availability].map(topic => ({ topic, payload: '' })));
+      await this.#leaving;
+    }
+    // Meanwhile it may have become yet another, or have been stopped.
+    if (this.#identity === identity && !this.#stopped) this.#link = this.#connect(identity, config);
+  }
+
+  #connect({ id, tag }: Identity, config: MqttConfig): BrokerLink {
+    const topics = topicsOf({ id, tag }, config);
+    return new BrokerLink({
       config,
       log: this.#options.log,
-      clientId: `pi-swarm-${identity.id}`,
+      clientId: `pi-swarm-${id}`,
       will: { topic: topics.node.availability, payload: 'offline' },
       subscriptions: [`${topics.base}/+/availability`, ...(config.homeAssistant ? [topics.homeAssistant] : [])],
       onConnect: () => {
@@ -140,12 +152,7 @@ export class MqttTelemetry {
 
   #topics() {
     const { config } = this.#options;
-    if (config === undefined || this.#identity === undefined) return undefined;
-    const { id, tag } = this.#identity;
-    const base = `${config.topic}/${tag === '' ? 'unclaimed' : tag}`;
-    const names: Topics = { base, discoveryPrefix: config.discoveryPrefix };
-    const homeAssistant = `${config.discoveryPrefix}/status`;
-    return { base, names, homeAssistant, node: topicsOfNode(names, id), cluster: topicsOfCluster(names, tag) };
+    return config === undefined || this.#identity === undefined ? undefined : topicsOf(this.#identity, config);
   }
 
   #tell(): void {
@@ -189,18 +196,21 @@ export class MqttTelemetry {
       const speakers = managers.map(pi => pi.id).filter(id => id !== '');
       this.#putOnce(topics.cluster.discovery, clusterDiscovery(topics.names, state, snapshot.version, speakers.sort()));
     }
-    this.#putOnce(topics.cluster.state, JSON.stringify(state), this.#limits.factsEveryMs, REFRESH_MS);
+    this.#putOnce(topics.cluster.state, JSON.stringify(state), {
+      gist: gist(state),
+      leastMs: this.#limits.factsEveryMs,
+      mostMs: REFRESH_MS,
+    });
   }
 
-  /** Sends what the broker does not have yet, not more often than `leastMs`, and again after `mostMs`. */
-  #putOnce(topic: string, json: string, leastMs = 0, mostMs = Number.POSITIVE_INFINITY): void {
+  /** Sends what the broker does not have yet, not more often than `leastMs`; what it has, again after `mostMs`. */
+  #putOnce(topic: string, payload: string, how: { gist?: string; leastMs?: number; mostMs?: number } = {}): void {
+    const { gist = payload, leastMs = 0, mostMs = Number.POSITIVE_INFINITY } = how;
     const nowMs = this.#options.clock.now();
     const sent = this.#sent.get(topic);
-    const sinceMs = sent === undefined ? Number.POSITIVE_INFINITY : nowMs - sent.atMs;
-    if (sinceMs < (sent?.json === json ? mostMs : leastMs)) return;
-    if (sent?.json === json && mostMs === Number.POSITIVE_INFINITY) return;
-    this.#sent.set(topic, { json, atMs: nowMs });
-    this.#link?.put(topic, json);
+    if (sent !== undefined && nowMs - sent.atMs < (sent.gist === gist ? mostMs : leastMs)) return;
+    this.#sent.set(topic, { payload, gist, atMs: nowMs });
+    this.#link?.put(topic, payload);
   }
 
   #heard(topic: string, payload: string): void {
@@ -223,7 +233,7 @@ export class MqttTelemetry {
 
   /** The will of a former connection may come after our `online`, when the broker notices its end late. */
   #heardOfMyself(topic: string, payload: string): void {
-    const said = this.#sent.get(topic)?.json;
+    const said = this.#sent.get(topic)?.payload;
     if (said === undefined || payload === said || this.#stopped) return;
     this.#link?.put(topic, said);
   }
@@ -248,4 +258,11 @@ export class MqttTelemetry {
       for (const topic of [gone.discovery, gone.state, gone.availability]) this.#link?.put(topic, '');
     }
   }
+}
+
+function topicsOf({ id, tag }: Identity, { topic, discoveryPrefix }: MqttConfig) {
+  const base = `${topic}/${tag === '' ? 'unclaimed' : tag}`;
+  const names: Topics = { base, discoveryPrefix };
+  const homeAssistant = `${discoveryPrefix}/status`;
+  return { base, names, homeAssistant, node: topicsOfNode(names, id), cluster: topicsOfCluster(names, tag) };
 }

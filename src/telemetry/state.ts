@@ -82,6 +82,11 @@ export function clusterState({ cluster, notices }: Snapshot): ClusterStateMessag
   };
 }
 
+/** Two states of the cluster with the same gist are no news: the words of a problem may count seconds. */
+export function gist(state: ClusterStateMessage): string {
+  return JSON.stringify({ ...state, problems: state.problems.map(({ severity, kind }) => `${severity} ${kind}`) });
+}
+
 /** Whether this Pi speaks for the cluster: the swarm's leader does, or a Pi of the cluster that is all alone. */
 export function speaksForCluster({ self, cluster }: Snapshot): boolean {
   if (cluster.tag === '') return false;
@@ -113,11 +118,15 @@ const NOISE = {
 
 const isNoisy = (key: string): key is keyof typeof NOISE => key in NOISE;
 
+/** The sentence of what the loop is doing may change each second; it goes along with the next news. */
+const isWords = (key: string): boolean => key === 'doing';
+
 /** `facts`: something changed that is not a measurement. `figures`: only measurements, by more than noise. */
 export function news(before: NodeStateMessage | undefined, now: NodeStateMessage): 'none' | 'figures' | 'facts' {
   if (before === undefined) return 'facts';
   let figures = false;
   for (const key of Object.keys(now) as (keyof NodeStateMessage)[]) {
+    if (isWords(key)) continue;
     if (!isNoisy(key)) {
       if (before[key] !== now[key]) return 'facts';
     } else if (differs(before[key], now[key], NOISE[key])) figures = true;
