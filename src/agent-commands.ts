@@ -6,7 +6,7 @@ import type { Intent, NodeId } from './core/world.ts';
 import { WHOAMI_IMAGE, WHOAMI_PORT } from './io/whoami.ts';
 import { type PeerCommandPorts, peerCommands } from './peer-commands.ts';
 import type { Engine, Peers } from './ports.ts';
-import { managersOf } from './swarm-peers.ts';
+import { managersOf, membersOf } from './swarm-peers.ts';
 
 export type RunCommand = (from: CommandContext['from'], name: string, body: unknown) => Promise<unknown>;
 
@@ -18,6 +18,8 @@ export interface AgentCommandPorts extends Omit<PeerCommandPorts, 'name' | 'engi
   /** @throws PiSwarmError while the Pi belongs to no cluster */
   claimed(): { peers: Peers };
   snapshot(): Snapshot;
+  /** The version that this Pi's published ports follow. */
+  meshApplied(): string | undefined;
   requestIntent(intent: Intent): Promise<void>;
   ensureWhoami(): Promise<void>;
   pickUpSecret(): Promise<void>;
@@ -38,6 +40,11 @@ export function agentCommands(ports: AgentCommandPorts): RunCommand {
     managers: () => {
       const it = swarm();
       return it.state === 'active' ? managersOf(ports.peers(), it.swarmId) : [];
+    },
+    meshApplied: () => {
+      const it = swarm();
+      const others = it.state === 'active' ? membersOf(ports.peers(), it.swarmId) : [];
+      return [ports.meshApplied(), ...others.map(({ status }) => status.meshApplied)];
     },
     requestIntent: ports.requestIntent,
     whoami: { image: WHOAMI_IMAGE, port: WHOAMI_PORT, ensure: ports.ensureWhoami },

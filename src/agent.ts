@@ -128,7 +128,7 @@ class Agent {
       onRequest: (from, command, body) => this.#commands(from, command, body),
     });
     const peers = () => this.#membership.peers;
-    this.#mesh = new MeshReconciler({ mode: config.mesh, log });
+    this.#mesh = new MeshReconciler({ mode: config.mesh, log, onApplied: () => this.#loop.wake() });
     this.#feed = new MeshFeed({ sink: this.#mesh, peers, trouble: (what, error) => this.#trouble(what, error) });
     this.#collector = new Collector({
       clock,
@@ -151,6 +151,7 @@ class Agent {
       advertise: config.advertise,
       images: [WHOAMI_IMAGE],
       meshVersion: (services, tasks) => this.#feed.versionOf(services, tasks),
+      meshApplied: () => this.#feed.applied(),
     });
     this.#telemetry = config.mqtt && new MqttTelemetry({ config: config.mqtt, log, clock });
     this.#reporter = new Reporter({
@@ -183,6 +184,7 @@ class Agent {
     return new Loop({
       clock: this.#clock,
       collect: signal => this.#collector.collect(signal),
+      restMs: () => this.#collector.restMs(),
       execute,
       publish: (world, decision, status) => {
         this.#reporter.onTurn(world, decision, status);
@@ -206,6 +208,7 @@ class Agent {
       address: () => this.#address(),
       mesh: () => this.#feed.answer(),
       view: () => this.#collector.view,
+      meshApplied: () => this.#feed.applied(),
       snapshot: () => this.#snapshot(),
       requestIntent: async intent => {
         await this.#remember({ intent });

@@ -14,6 +14,8 @@ const AGE_MS = {
   services: 10_000,
   /** Tasks have no events (`GET /events` covers services and nodes): the mesh needs them fresh, but only while one is in use. */
   tasksInUse: 1_000,
+  /** While a service starts, scales or recovers. */
+  tasksMoving: 250,
   tasks: 5_000,
   settings: 60_000,
   containers: 10_000,
@@ -42,6 +44,8 @@ export interface CollectorPorts {
   images: readonly string[];
   /** A version for the table of published ports; changes when the table does. */
   meshVersion(services: SwarmService[], tasks: SwarmTask[]): string | undefined;
+  /** The version that this Pi's own rules follow. */
+  meshApplied(): string | undefined;
 }
 
 type Topic = 'engine' | 'swarm' | 'container';
@@ -104,6 +108,8 @@ export class Collector {
       missingImages: [],
       images: [],
     };
+    const applied = this.#ports.meshApplied();
+    if (applied !== undefined) facts.meshApplied = applied;
     const problem = engine.problem();
     if (problem !== undefined) facts.engineProblem = problem;
     if (this.#info) facts.self.architecture = this.#info.info.architecture;
@@ -160,10 +166,15 @@ export class Collector {
     this.#view = { nodes, services, tasks };
   }
 
+  /** How soon something that is known may have changed without an event; the loop rests no longer than that. */
+  restMs(): number {
+    return this.#tasksAgeMs();
+  }
+
   #tasksAgeMs(): number {
     const services = this.#view?.services ?? [];
-    const inUse = services.some(({ ports, running, desired }) => ports.length > 0 || running !== desired);
-    if (inUse) return AGE_MS.tasksInUse;
+    if (services.some(({ running, desired }) => running !== desired)) return AGE_MS.tasksMoving;
+    if (services.some(({ ports }) => ports.length > 0)) return AGE_MS.tasksInUse;
     return services.length > 0 ? AGE_MS.tasks : AGE_MS.services;
   }
 

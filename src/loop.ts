@@ -30,6 +30,8 @@ export interface LoopLog {
 export interface LoopPorts {
   clock: Clock;
   collect(signal: AbortSignal): Promise<Facts>;
+  /** Facts without events are looked at again after this long. */
+  restMs?(): number;
   /** One executor for each action. */
   execute(step: Step, signal: AbortSignal): Promise<void>;
   /** After each turn: heartbeats, page, telemetry. Must not throw. */
@@ -83,7 +85,8 @@ export class Loop {
     if (decision.mayStop) return undefined;
     if (decision.steps.length === 0) {
       this.#failures = { plan: '', count: 0 };
-      return world.swarm.state === 'active' && world.memory.intent === 'stay' ? CALM_MS : EAGER_MS;
+      const calm = world.swarm.state === 'active' && world.memory.intent === 'stay';
+      return calm ? Math.min(CALM_MS, this.#ports.restMs?.() ?? CALM_MS) : EAGER_MS;
     }
     const done = await this.#carryOut(decision, signal);
     if (done) return PACE_MS;

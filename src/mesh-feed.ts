@@ -9,6 +9,7 @@ import { leaderOf } from './swarm-peers.ts';
 const FETCH_MS = 3_000;
 
 export interface MeshSink {
+  inForce(): boolean;
   update(wanted: { table: MeshTable; deadNodeIds: string[] }): void;
 }
 
@@ -38,6 +39,11 @@ export class MeshFeed {
   /** On the leader: the version to tell the others. Made anew only when the lists are new. */
   versionOf(services: SwarmService[], tasks: SwarmTask[]): string {
     return this.#make(services, tasks).version;
+  }
+
+  /** The version that this Pi's published ports follow, once they do. */
+  applied(): string | undefined {
+    return this.#ports.sink.inForce() ? this.#current?.version : undefined;
   }
 
   /** What peers get for the command `mesh-table`. */

@@ -25,6 +25,8 @@ export interface MeshOptions {
   mode?: 'auto' | 'off' | MeshMode;
   execRoot?: string;
   log?: { info(fields: object, text: string): void; warn(fields: object, text: string): void };
+  /** The last wish is in force. */
+  onApplied?(): void;
   /** For tests. */
   rules?: Pick<NftMesh, 'apply' | 'remove' | 'generation' | 'present'>;
   detect?: typeof detectMesh;
@@ -73,6 +75,12 @@ export class MeshReconciler {
     };
   }
 
+  /** Whether the last wish is in force (where the mesh is Docker's own, it always is). */
+  inForce(): boolean {
+    if (this.#running !== undefined || this.#problem !== undefined || this.#asked === undefined) return false;
+    return this.#mode !== 'nftables' || this.#wanted.length === 0 || this.#applied?.version === this.#asked;
+  }
+
   /** Resolves when the last wish has been carried out, or has failed. */
   async settled(): Promise<void> {
     while (this.#running !== undefined) await this.#running;
@@ -91,6 +99,7 @@ export class MeshReconciler {
     this.#again = true;
     this.#running ??= this.#work().finally(() => {
       this.#running = undefined;
+      if (this.inForce()) this.#options.onApplied?.();
     });
   }
 
@@ -116,8 +125,8 @@ export class MeshReconciler {
   async #reconcile(): Promise<void> {
     const mode = await this.#detect();
     if (mode !== 'nftables') {
-      // The kernel may have been another one at the last start, or the mode was changed: nothing of ours may be left.
-      if (!this.#clean && mode !== 'none') await this.#rules.remove();
+      // The mode may have been another one at the last start: nothing of ours may be left.
+      if (!this.#clean) await this.#rules.remove();
       this.#clean = true;
       return;
     }

@@ -2,13 +2,14 @@
 import type { ActiveSwarm, NodeId, PiStatus } from './core/world.ts';
 import type { Peers } from './ports.ts';
 
-interface Member {
+export interface Member {
   id: NodeId;
   status: PiStatus;
   swarm: ActiveSwarm;
 }
 
-function membersOf(peers: Pick<Peers, 'list'> | undefined, swarmId: string): Member[] {
+/** Peers in that swarm that are not dead. */
+export function membersOf(peers: Pick<Peers, 'list'> | undefined, swarmId: string): Member[] {
   return (peers?.list() ?? []).flatMap(({ id, liveness, status }) => {
     const { swarm } = status;
     return liveness !== 'dead' && swarm.state === 'active' && swarm.swarmId === swarmId ? [{ id, status, swarm }] : [];

@@ -2,7 +2,7 @@
 import type { ServiceDetail } from '../commands/types.ts';
 import { callAgent } from '../control/client.ts';
 import { isPiSwarmError, PiSwarmError } from '../errors.ts';
-import { say } from './output.ts';
+import { note, say } from './output.ts';
 import { whereText } from './services.ts';
 import { waitFor } from './wait.ts';
 
@@ -14,6 +14,7 @@ export async function waitUntilRuns(socket: string, name: string, limitMs: numbe
   const cure = `Watch it: pi-swarm services. Its output: docker service logs ${name} (on a manager). Give up: pi-swarm rm ${name}`;
   let failedBefore: number | undefined;
   let last: ServiceDetail | undefined;
+  let runsSinceMs: number | undefined;
   const service = await waitFor<ServiceDetail>({
     what: `${name} to run`,
     limitMs,
@@ -26,12 +27,33 @@ export async function waitUntilRuns(socket: string, name: string, limitMs: numbe
       }
       return last;
     },
-    done: seen => seen.running >= seen.desired && Object.values(seen.where).reduce((a, b) => a + b, 0) === seen.desired,
-    progress: seen => `${name}: ${seen.running} of ${seen.desired} run${seen.failed > 0 ? ` (${reasonOf(seen)})` : ''}`,
+    done: seen => {
+      if (!allRun(seen)) runsSinceMs = undefined;
+      else runsSinceMs ??= performance.now();
+      return runsSinceMs !== undefined && (isOpen(seen) || performance.now() - runsSinceMs > OPEN_LIMIT_MS);
+    },
+    progress: seen => progressOf(name, seen),
     why: seen => (seen === undefined || seen.failures.length === 0 ? undefined : reasonOf(seen)),
   });
+  if (!isOpen(service)) {
+    const { pis, of } = service.open ?? { pis: 0, of: 0 };
+    note(`! its published ports answer on ${pis} of ${of} Pis only: \`pi-swarm doctor\` on each Pi says why`);
+  }
   say(`${name} runs: ${service.running}/${service.desired} on ${whereText(service.where)}`);
   return service;
+}
+
+/** A Pi without a routing mesh never opens its ports: that is worth a warning, not worth waiting for. */
+const OPEN_LIMIT_MS = 10_000;
+
+const isOpen = ({ open }: ServiceDetail): boolean => open === undefined || open.pis >= open.of;
+
+const allRun = ({ running, desired, where }: ServiceDetail): boolean =>
+  running >= desired && Object.values(where).reduce((a, b) => a + b, 0) === desired;
+
+function progressOf(name: string, seen: ServiceDetail): string {
+  if (allRun(seen) && seen.open) return `${name}: published ports answer on ${seen.open.pis} of ${seen.open.of} Pis`;
+  return `${name}: ${seen.running} of ${seen.desired} run${seen.failed > 0 ? ` (${reasonOf(seen)})` : ''}`;
 }
 
 /** A manager may be lost while we wait: that is what clusters are for, so keep looking until the limit. */

@@ -1,5 +1,6 @@
 /** `services`, `service`, `scale`, `rm`: what runs, and how much of it. On a manager. */
 import * as z from 'zod';
+import { meshTable, meshVersion } from '../core/mesh.ts';
 import type { SwarmNode, SwarmService, SwarmTask } from '../core/world.ts';
 import { NotFoundError, RefusedError } from '../errors.ts';
 import { readBody, replicaCount, serviceName } from './body.ts';
@@ -22,9 +23,13 @@ export async function listServices({ engine }: Deps): Promise<ServiceReport[]> {
 }
 
 /** @returns ServiceDetail @throws NotFoundError */
-export async function oneService({ engine }: Deps, body: unknown): Promise<ServiceDetail> {
+export async function oneService(
+  { engine, meshApplied }: Deps & Pick<CommandDeps, 'meshApplied'>,
+  body: unknown,
+): Promise<ServiceDetail> {
   const { name } = readBody(nameBody, body);
-  const [service, tasks, nodes] = await Promise.all([find(engine, name), engine.tasks(), engine.nodes()]);
+  const [services, tasks, nodes] = await Promise.all([engine.services(), engine.tasks(), engine.nodes()]);
+  const service = find(services, name);
   const names = namesOf(nodes);
   const failed = tasks.filter(task => task.serviceId === service.id && FAILED.has(task.state));
   const pending = tasks.filter(task => task.serviceId === service.id && task.state === 'pending' && task.error);
@@ -33,7 +38,13 @@ export async function oneService({ engine }: Deps, body: unknown): Promise<Servi
     state: task.state,
     reason: task.error ?? task.state,
   }));
-  return { ...report(service, tasks, names), failures, failed: failed.length };
+  const detail: ServiceDetail = { ...report(service, tasks, names), failures, failed: failed.length };
+  if (service.ports.some(port => port.mode === 'ingress')) {
+    const version = meshVersion(meshTable(services, tasks));
+    const applied = meshApplied();
+    detail.open = { pis: applied.filter(it => it === version).length, of: applied.length };
+  }
+  return detail;
 }
 
 /** @returns { name, before, replicas } @throws NotFoundError, RefusedError for a service with one task on every Pi */
@@ -42,7 +53,7 @@ export async function scale(
   body: unknown,
 ): Promise<{ name: string; before: number; replicas: number }> {
   const { name, replicas } = readBody(scaleBody, body);
-  const service = await find(engine, name);
+  const service = find(await engine.services(), name);
   if (service.replicas === undefined) {
     const cure = `It has no number of copies. To give it one: pi-swarm rm ${name}, then deploy it without --global.`;
     throw new RefusedError(`${name} runs once on every Pi (--global)`, cure);
@@ -54,13 +65,12 @@ export async function scale(
 /** @throws NotFoundError */
 export async function remove({ engine }: Deps, body: unknown): Promise<{ name: string }> {
   const { name } = readBody(nameBody, body);
-  await find(engine, name);
+  find(await engine.services(), name);
   await engine.serviceRemove(name);
   return { name };
 }
 
-async function find(engine: Deps['engine'], name: string): Promise<SwarmService> {
-  const services = await engine.services();
+function find(services: readonly SwarmService[], name: string): SwarmService {
   const found = services.find(service => service.name === name);
   if (found !== undefined) return found;
   const names = services.map(service => service.name).sort();

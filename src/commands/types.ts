@@ -23,6 +23,8 @@ export interface CommandDeps {
   isManager(): boolean;
   /** Live peers that are managers with quorum, the leader first. */
   managers(): NodeId[];
+  /** Which version of the published ports each live Pi follows, this one first. */
+  meshApplied(): (string | undefined)[];
   /** Resolves when the wish is kept in the state directory; the loop carries it out. */
   requestIntent(intent: Intent): Promise<void>;
   /** The demo image. `ensure` makes it on this engine where it is missing. */
@@ -54,6 +56,8 @@ export interface ServiceDetail extends ServiceReport {
   failures: { pi: string; state: string; reason: string }[];
   /** How many tasks have failed; bounded by the engine's task history. */
   failed: number;
+  /** How many of the live Pis answer on its published ports by now; absent where it publishes none. */
+  open?: { pis: number; of: number };
 }
 
 export interface DeployReport {

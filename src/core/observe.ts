@@ -84,6 +84,8 @@ export interface Facts {
   settings?: SwarmSettings;
   /** Version of the table of published ports, on managers that made one. */
   meshVersion?: string;
+  /** The version that this Pi's own rules follow. */
+  meshApplied?: string;
   runningTasks: number;
   /** Images of `pi-swarm` that should be here and are not. */
   missingImages: string[];

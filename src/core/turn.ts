@@ -46,6 +46,7 @@ export function statusOf(world: World): PiStatus {
   const candidate = candidateOf(world);
   if (candidate !== undefined) status.candidate = candidate;
   if (world.meshVersion !== undefined) status.meshVersion = world.meshVersion;
+  if (world.meshApplied !== undefined) status.meshApplied = world.meshApplied;
   if (swarm.state === 'active' && swarm.leader) addLeaderStatus(world, status);
   return status;
 }

@@ -68,6 +68,8 @@ export interface PiStatus {
   members?: string[];
   /** Changes whenever the published ports or their tasks do; from managers. */
   meshVersion?: string;
+  /** The version that this Pi's published ports follow now. */
+  meshApplied?: string;
   /** Images that every Pi should be able to run without a registry (whoami). */
   images?: string[];
   /** Swarm node ids that the leader has drained because their Pis go (L1): tells a leaving Pi that it was heard. */

@@ -20,6 +20,7 @@ const SWARM_LISTEN = '0.0.0.0:2377';
 /** The engine itself waits 20 s for a join before it goes on in the background and says so. */
 const JOIN_TIMEOUT_MS = 25_000;
 const LEAVE_TIMEOUT_MS = 30_000;
+const MANAGER_INFO_MS = 5_000;
 /** Finished tasks kept per slot. Each is a write to every manager's SD card; two tell why something failed. */
 const TASK_HISTORY = 2;
 /** Reading, changing and writing again when somebody else wrote in between. */
@@ -36,6 +37,7 @@ export class DockerEngine implements Engine {
   readonly #events: EngineEvents;
   readonly #listeners: ((what: EngineChange) => void)[] = [];
   #apiVersion: string | undefined;
+  #manager = false;
 
   constructor(options: DockerEngineOptions = {}) {
     const socketPath = options.socketPath ?? DEFAULT_SOCKET;
@@ -69,8 +71,12 @@ export class DockerEngine implements Engine {
     this.#apiVersion ??= (
       await this.#calls.request<{ ApiVersion?: string }>({ method: 'GET', path: '/version', what })
     ).ApiVersion;
-    const info = await this.#calls.request<wire.WireInfo>({ method: 'GET', path: '/info', what });
-    return wire.toInfo(info, this.#apiVersion ?? '');
+    // On a manager `GET /info` asks the swarm's leader, and waits for one: then it is not the engine that is slow.
+    const limits = this.#manager ? { swarm: true, timeoutMs: MANAGER_INFO_MS } : {};
+    const wireInfo = await this.#calls.request<wire.WireInfo>({ method: 'GET', path: '/info', what, ...limits });
+    const info = wire.toInfo(wireInfo, this.#apiVersion ?? '');
+    this.#manager = info.swarm.controlAvailable;
+    return info;
   }
 
   swarmInit(options: SwarmInitOptions): Promise<string> {

@@ -67,16 +67,21 @@ export class NftMesh {
     await run(['nft', '-f', '-'], nodeRuleset(table, gateway.address));
   }
 
-  /** Takes everything away, also what an earlier run left. Never throws. */
+  /** Takes everything away, also what an earlier run left. Settings that Docker makes itself are left where we made none. Never throws. */
   async remove(): Promise<void> {
     const quietly = (argv: string[], input?: string) => run(argv, input).catch(() => '');
     await quietly(['nft', '-f', '-'], removal());
     await forbidForwarding();
-    if ((await this.generation()) === undefined) return;
+    const list = [...this.#enter(), 'nft', 'list', 'table', 'ip', MESH_TABLE];
+    const ours = await run(list).then(
+      () => true,
+      () => false,
+    );
+    if (!ours) return;
     const gateway = await this.#gateway().catch(() => undefined);
     if (gateway) await quietly(['sh', '-c', `echo 0 > /proc/sys/net/ipv4/conf/${gateway.bridge}/route_localnet`]);
-    await quietly([...this.#enter(), 'nft', '-f', '-'], removal());
     await quietly([...this.#enter(), 'sh', '-c', 'echo 0 > /proc/sys/net/ipv4/ip_forward']);
+    await quietly([...this.#enter(), 'nft', '-f', '-'], removal());
   }
 
   #enter(): string[] {

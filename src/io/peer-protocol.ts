@@ -101,6 +101,7 @@ const status = z.object({
   dissolving: z.object({ into: text }).optional(),
   members: strings(4096).optional(),
   meshVersion: text.optional(),
+  meshApplied: text.optional(),
   images: strings(64).optional(),
   leaving: strings(PEERS_MAX).optional(),
   tasks: count,

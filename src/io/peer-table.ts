@@ -48,6 +48,7 @@ export const essenceOf = (status: PiStatus): string =>
     status.members,
     status.leaving,
     status.meshVersion,
+    status.meshApplied,
     status.images,
   ]);
 
