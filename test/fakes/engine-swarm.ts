@@ -155,6 +155,7 @@ export class FakeSwarm {
       availability: member.availability,
       state: member.state,
       leader: this.leader === member.nodeId,
+      voter: member.role === 'manager',
       reachable,
       address: member.address,
       architecture: member.engine.architecture,

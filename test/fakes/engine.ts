@@ -2,7 +2,7 @@
  * Engines in memory that behave like real ones as far as the port goes: init, join, leave, promotion, removal, quorum,
  * scheduling, Down detection. Nothing moves but by `FakeSwarmLan.tick()`; time is the `now` it was given. Deterministic.
  */
-import type { EngineState, SwarmNode, SwarmService, SwarmTask } from '../../src/core/world.ts';
+import type { SwarmNode, SwarmService, SwarmTask } from '../../src/core/world.ts';
 import { EngineError, RefusedError } from '../../src/errors.ts';
 import type {
   Engine,
@@ -13,104 +13,34 @@ import type {
   SwarmInitOptions,
   SwarmJoinOptions,
 } from '../../src/ports.ts';
-import { FakeSwarm, type FakeTimes, type Member, TIMES } from './engine-swarm.ts';
+import type { FakeSwarmLan } from './engine-lan.ts';
+import { FakeMachine } from './engine-machine.ts';
+import type { FakeSwarm, Member } from './engine-swarm.ts';
 import { refused } from './engine-tasks.ts';
+
+export { FakeSwarmLan } from './engine-lan.ts';
 
 const NO_LEADER = "The swarm does not have a leader. It's possible that too few managers are online.";
 const NOT_MANAGER = 'This node is not a swarm manager.';
 
-export class FakeSwarmLan {
-  readonly engines = new Map<string, FakeEngine>();
-  readonly now: () => number;
-  readonly times: FakeTimes;
-  /** Whether two engines' hosts reach each other; a simulation's network may replace it. */
-  linked: (a: FakeEngine, b: FakeEngine) => boolean = () => true;
-  readonly #swarms: FakeSwarm[] = [];
-  #ids = 0;
-
-  constructor(options: { now: () => number; times?: Partial<FakeTimes> }) {
-    this.now = options.now;
-    this.times = { ...TIMES, ...options.times };
-  }
-
-  addEngine(name: string, options: { address: string; architecture?: string }): FakeEngine {
-    const engine = new FakeEngine(this, name, options.address, options.architecture ?? 'armv7l');
-    this.engines.set(name, engine);
-    return engine;
-  }
-
-  /** To be called after each step of the clock. */
-  tick(): void {
-    for (const engine of this.engines.values()) engine.retryJoin();
-    for (const swarm of this.#swarms) swarm.tick(this.now());
-    for (const engine of this.engines.values()) engine.flush();
-  }
-
-  /** Swarms that still have a member that knows of it. */
-  swarms(): FakeSwarm[] {
-    return this.#swarms.filter(swarm => [...this.engines.values()].some(engine => engine.swarm === swarm));
-  }
-
-  makeSwarm(settings: ConstructorParameters<typeof FakeSwarm>[2]): FakeSwarm {
-    const swarm = new FakeSwarm(this.id('swarm'), this.now(), settings, this.times);
-    this.#swarms.push(swarm);
-    return swarm;
-  }
-
-  id(kind: string): string {
-    return `${kind}${String(++this.#ids).padStart(6, '0')}`.padEnd(25, 'x');
-  }
-}
-
-export class FakeEngine implements Engine {
-  readonly name: string;
-  readonly architecture: string;
-  readonly containers = new Set<string>();
+export class FakeEngine extends FakeMachine implements Engine {
   readonly images = new Set<string>();
   /** Platforms that the «registry» offers. */
   readonly registry = new Map<string, ImagePlatform[]>();
-  address: string;
   swarm: FakeSwarm | undefined;
   nodeId = '';
   readonly #lan: FakeSwarmLan;
-  readonly #listeners: ((what: 'container' | 'swarm' | 'engine') => void)[] = [];
-  readonly #pending = new Set<'container' | 'swarm' | 'engine'>();
-  readonly #faults = new Map<string, Error[]>();
-  #power = true;
-  #hung = false;
   #active = false;
   #join: SwarmJoinOptions | undefined;
 
   constructor(lan: FakeSwarmLan, name: string, address: string, architecture: string) {
+    super(name, address, architecture, (a, b) => lan.linked(a as FakeEngine, b as FakeEngine));
     this.#lan = lan;
-    this.name = name;
-    this.address = address;
-    this.architecture = architecture;
   }
 
-  // What a test does to it.
-
-  /** A power cut: containers die, the disk stays. */
-  powerOff(): void {
-    this.#power = false;
-    this.containers.clear();
-    this.emit('engine');
-  }
-
-  powerOn(): void {
-    this.#power = true;
+  override powerOn(): void {
+    super.powerOn();
     this.#active = false;
-    this.emit('engine');
-  }
-
-  /** It takes calls and answers none. */
-  hang(hung: boolean): void {
-    this.#hung = hung;
-  }
-
-  /** The next call of this method throws. */
-  failNext(method: keyof Engine, error: Error): void {
-    this.#faults.set(method, [...(this.#faults.get(method) ?? []), error]);
   }
 
   /** A new SD card: nothing is left. */
@@ -121,28 +51,9 @@ export class FakeEngine implements Engine {
 
   // What the swarm asks.
 
-  runs(): boolean {
-    return this.#power && !this.#hung;
-  }
-
-  reaches(other: FakeEngine): boolean {
-    return other === this || (this.#power && other.#power && this.#lan.linked(this, other));
-  }
-
   registered(): void {
     if (!this.#active) this.emit('swarm');
     this.#active = true;
-  }
-
-  emit(what: 'container' | 'swarm' | 'engine'): void {
-    this.#pending.add(what);
-  }
-
-  /** Listeners are called from `tick`, all changes of one kind as one. */
-  flush(): void {
-    const all = [...this.#pending];
-    this.#pending.clear();
-    for (const what of all) for (const listener of this.#listeners) listener(what);
   }
 
   retryJoin(): void {
@@ -155,16 +66,8 @@ export class FakeEngine implements Engine {
 
   // The port.
 
-  state(): EngineState {
-    return this.#power ? (this.#hung ? 'slow' : 'ready') : 'absent';
-  }
-
-  problem(): string | undefined {
-    return this.state() === 'ready' ? undefined : `the Docker Engine on this Pi does not answer (fake ${this.name})`;
-  }
-
   async info(): Promise<EngineInfo> {
-    this.#call('info');
+    this.call('info');
     const member = this.#member();
     const control = this.swarm !== undefined && member?.role === 'manager';
     const led = control && this.#active && this.swarm?.leaderFor(this) !== undefined;
@@ -196,12 +99,8 @@ export class FakeEngine implements Engine {
     };
   }
 
-  onChange(listener: (what: 'container' | 'swarm' | 'engine') => void): void {
-    this.#listeners.push(listener);
-  }
-
   async swarmInit(options: SwarmInitOptions): Promise<string> {
-    this.#call('swarmInit');
+    this.call('swarmInit');
     this.#mustBeOutside();
     const swarm = this.#lan.makeSwarm({ ...options, labels: { ...options.labels } });
     this.#enter(swarm, 'manager');
@@ -209,7 +108,7 @@ export class FakeEngine implements Engine {
   }
 
   async swarmJoin(options: SwarmJoinOptions): Promise<void> {
-    this.#call('swarmJoin');
+    this.call('swarmJoin');
     this.#mustBeOutside();
     if (!options.token.startsWith('SWMTKN-')) throw refused(400, 'invalid join token');
     const swarm = this.#findSwarm(options);
@@ -225,7 +124,7 @@ export class FakeEngine implements Engine {
   }
 
   async swarmLeave(force: boolean): Promise<void> {
-    this.#call('swarmLeave');
+    this.call('swarmLeave');
     if (this.swarm === undefined && this.#join === undefined) throw refused(503, 'This node is not part of a swarm');
     if (!force && this.#member()?.role === 'manager') {
       throw refused(503, 'You are attempting to leave the swarm on a node that is participating as a manager.');
@@ -313,39 +212,28 @@ export class FakeEngine implements Engine {
   }
 
   async runningTaskContainers(): Promise<number> {
-    this.#call('runningTaskContainers');
+    this.call('runningTaskContainers');
     return this.containers.size;
   }
 
   async imagePlatforms(image: string): Promise<ImagePlatform[] | undefined> {
-    this.#call('imagePlatforms');
+    this.call('imagePlatforms');
     return this.registry.get(image);
   }
 
   async hasImage(image: string): Promise<boolean> {
-    this.#call('hasImage');
+    this.call('hasImage');
     return this.images.has(image);
   }
 
   /** The fake's «tar» is the image's name. */
   async loadImage(tar: Uint8Array): Promise<void> {
-    this.#call('loadImage');
+    this.call('loadImage');
     this.images.add(new TextDecoder().decode(tar));
   }
 
-  async stop(): Promise<void> {
-    this.#listeners.length = 0;
-  }
-
-  #call(method: keyof Engine): void {
-    const fault = this.#faults.get(method)?.shift();
-    if (fault !== undefined) throw fault;
-    if (this.#power && !this.#hung) return;
-    throw new EngineError(this.problem() ?? '', 'systemctl status docker', this.#hung ? { code: 'timeout' } : {});
-  }
-
   #manage(method: keyof Engine): FakeSwarm {
-    this.#call(method);
+    this.call(method);
     const { swarm } = this;
     if (swarm === undefined || this.#member()?.role !== 'manager') throw refused(503, NOT_MANAGER);
     if (!this.#active || swarm.leaderFor(this) === undefined) throw refused(503, NO_LEADER);
