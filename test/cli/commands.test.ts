@@ -266,6 +266,13 @@ describe('scale, rm, services', () => {
     ]);
   });
 
+  test('service says on how many Pis its published ports answer by now', async () => {
+    const meshApplied = () => [...manager.applied().slice(1), 'an older version', undefined];
+    expect(await local('service', { name: 'whoami' }, { meshApplied })).toMatchObject({ open: { pis: 2, of: 4 } });
+    await local('deploy', { image: 'nginx' });
+    expect(await local('service', { name: 'nginx' })).not.toHaveProperty('open');
+  });
+
   test('service says why tasks do not run', async () => {
     manager.tasks.push(taskOf(6, { state: 'rejected', desired: 'shutdown', error: 'No such image: web' }));
     expect(await local('service', { name: 'whoami' })).toMatchObject({

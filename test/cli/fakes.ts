@@ -1,5 +1,6 @@
 /** A manager's commands with fakes behind them; whatever was not faked throws when it is called. */
 import { type CommandDeps, createCommands } from '../../src/commands.ts';
+import { meshTable, meshVersion } from '../../src/core/mesh.ts';
 import type { Peer, SwarmNode, SwarmService, SwarmTask } from '../../src/core/world.ts';
 import { fromWire, isPiSwarmError } from '../../src/errors.ts';
 import type { ServiceWish } from '../../src/ports.ts';
@@ -108,6 +109,12 @@ export class FakeManager {
     ];
   }
 
+  /** Every Pi follows the latest version of the published ports. */
+  applied(): string[] {
+    const version = meshVersion(meshTable(this.services, this.tasks));
+    return this.nodes.map(() => version);
+  }
+
   deps(more: Partial<CommandDeps> = {}): CommandDeps {
     return only<CommandDeps>({
       self: { id: '1111111111111111', name: 'pi1' },
@@ -116,6 +123,7 @@ export class FakeManager {
       snapshot: () => snapshotOf({ pis: 3, services: this.services }),
       isManager: () => true,
       managers: () => [],
+      meshApplied: () => this.applied(),
       requestIntent: async intent => {
         this.intents.push(intent);
       },
