@@ -69,7 +69,9 @@ const topic = (fallback: string) =>
 const mqttSchema = z.strictObject(
   {
     /** Without it, nothing goes out over MQTT. */
-    url: text(BROKER_EXPECTED, /^mqtts?:\/\/[^\s/@:]+(:\d{1,5})?\/?$/).optional(),
+    url: text(BROKER_EXPECTED, /^mqtts?:\/\/[^\s/@:]+(:\d{1,5})?\/?$/)
+      .refine(url => URL.canParse(url), { error: BROKER_EXPECTED })
+      .optional(),
     username: text('a user name in quotes').optional(),
     /** `passwordFile` keeps the password off the card's boot partition, which every computer can read. */
     password: text('a password in quotes').optional(),

@@ -125,6 +125,11 @@ describe('a mistake is shown with file, line and column, what was found and what
       'stateDir: data\n',
       /:1:11: stateDir is text "data", expected the absolute path of a directory$/,
     ],
+    [
+      'a port of the broker that is none',
+      'mqtt: { url: "mqtt://a:99999" }\n',
+      /:1:14: mqtt\.url is text .* expected mqtt:\/\/HOST/,
+    ],
     ['a wildcard in a topic', 'mqtt: { topic: a/# }\n', /expected a topic without spaces/],
     [
       'an address that is none',

@@ -100,10 +100,7 @@ it('closes every connection: the pauses double up to their limit, and the log ha
     socket.destroy();
   });
   try {
-    const { telemetry, lines } = telemetryOf(
-      { backoffLeastMs: 100, backoffMostMs: 400 },
-      `mqtt://127.0.0.1:${server.port}`,
-    );
+    const { telemetry, lines } = telemetryOf({ backoffLeastMs: 100, backoffMostMs: 400 }, server.port);
     telemetry.publish(snapshotOf());
     await until(() => atMs.length >= 6);
     const pauses = atMs.slice(1, 6).map((at, index) => at - (atMs[index] ?? 0));
