@@ -130,7 +130,7 @@ async function removeEveryTrace(lab: Lab, show: Show, interfaces: string): Promi
     const left = tracesOf(lab);
     if (interfaceNames() !== interfaces) left.push(`network interfaces: ${interfaces} before, ${interfaceNames()} now`);
     if (left.length > 0) throw new PiSwarmError('failure', `Still there: ${left.join('; ')}`);
-    return { note: 'checked: no process, mount, interface, control group or file is left', value: undefined };
+    return { note: 'checked: no process, mount, interface or file is left', value: undefined };
   });
   show.line();
 }

@@ -10,6 +10,7 @@ const LINE_EVERY_MS = 2000;
 export const paint = paintFor(process.stdout);
 export const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 
+const stamp = (ms: number): string => paint('dim', seconds(ms).padStart(8));
 const pad = (text: string, columns: number): string => text + ' '.repeat(Math.max(0, columns - widthOf(text)));
 const cut = (text: string, columns: number): string =>
   widthOf(text) <= columns ? text : cutPlain(stripColours(text), columns);
@@ -26,14 +27,19 @@ export class Show {
     return performance.now() - this.started;
   }
 
+  /** Milliseconds since the show began, of a moment of performance.now(). */
+  timeOf(atMs: number): number {
+    return atMs - this.started;
+  }
+
   line(text = ''): void {
     process.stdout.write(`${cut(text, COLUMNS)}\n`);
   }
 
   /** What a person could have typed, and what came of it. */
   command(prompt: string, output: string): void {
-    this.line(`          ${paint('dim', '│')} ${paint('cyan', prompt)}`);
-    for (const line of output.trimEnd().split('\n')) this.line(`          ${paint('dim', '│')} ${line}`);
+    const bar = `          ${paint('dim', '│')} `;
+    for (const line of [paint('cyan', prompt), ...output.trimEnd().split('\n')]) this.line(`${bar}${line}`.trimEnd());
   }
 
   /** Beneath a stage. */
@@ -51,13 +57,12 @@ export class Show {
     summary?: string,
   ): Promise<T> {
     const began = performance.now();
-    const at = paint('dim', seconds(this.elapsed()).padStart(8));
-    const live = new LiveLine(at, title);
+    const live = new LiveLine(() => this.elapsed(), title);
     try {
       const { note = '', value } = await work(text => live.say(text));
       const ms = performance.now() - began;
       live.end();
-      const left = `${at}  ${paint('green', '✔')} ${paint('bold', title)}${note === '' ? '' : `  ${note}`}`;
+      const left = `${stamp(this.elapsed())}  ${paint('green', '✔')} ${paint('bold', title)}${note === '' ? '' : `  ${note}`}`;
       const took = seconds(ms);
       this.line(`${pad(cut(left, COLUMNS - took.length - 2), COLUMNS - took.length)}${paint('bold', took)}`);
       if (summary !== undefined) this.times.push({ title: summary, ms, note });
@@ -65,7 +70,7 @@ export class Show {
     } catch (error) {
       live.end();
       this.line(
-        `${at}  ${paint('red', '✘')} ${paint('bold', title)}  ${paint('red', messageOf(error).split('\n')[0] ?? '')}`,
+        `${stamp(this.elapsed())}  ${paint('red', '✘')} ${paint('bold', title)}  ${paint('red', messageOf(error).split('\n')[0] ?? '')}`,
       );
       throw error;
     }
@@ -93,7 +98,7 @@ class LiveLine {
   private lastLineMs = -Infinity;
 
   constructor(
-    private readonly at: string,
+    private readonly elapsed: () => number,
     private readonly title: string,
   ) {
     if (!process.stdout.isTTY) return;
@@ -106,7 +111,7 @@ class LiveLine {
     this.text = text;
     if (this.timer !== undefined || performance.now() - this.lastLineMs < LINE_EVERY_MS) return;
     this.lastLineMs = performance.now();
-    process.stdout.write(`${this.at}  · ${cut(`${this.title}: ${text}`, COLUMNS - 12)}\n`);
+    process.stdout.write(`${cut(`${stamp(this.elapsed())}  · ${this.title}: ${text}`, COLUMNS)}\n`);
   }
 
   end(): void {
@@ -119,7 +124,7 @@ class LiveLine {
     this.frame = (this.frame + 1) % FRAMES.length;
     const took = paint('dim', seconds(performance.now() - this.began));
     const columns = Math.min(COLUMNS, process.stdout.columns || COLUMNS) - 1;
-    const line = `${this.at}  ${paint('yellow', FRAMES[this.frame] ?? '·')} ${this.title}  ${took}  ${this.text}`;
+    const line = `${stamp(this.elapsed())}  ${paint('yellow', FRAMES[this.frame] ?? '·')} ${this.title}  ${took}  ${this.text}`;
     process.stdout.write(`\r\x1b[K${widthOf(line) > columns ? cut(line, columns) : line}`);
   }
 }

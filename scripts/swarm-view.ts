@@ -58,6 +58,13 @@ export async function nodesOf(lab: Lab, pis: readonly string[]): Promise<EngineN
 export const isReady = (node: EngineNode): boolean => node.Status.State === 'ready';
 export const isLeader = (node: EngineNode): boolean => node.ManagerStatus?.Leader === true;
 
+/** Managers that Raft reaches. */
+export const countManagers = (nodes: readonly EngineNode[]): number =>
+  nodes.filter(node => node.Spec.Role === 'manager' && node.ManagerStatus?.Reachability === 'reachable').length;
+
+/** How many there should be (rule M1). */
+export const managersFor = (pis: number): number => (pis >= 7 ? 5 : pis >= 3 ? 3 : pis);
+
 /** All nodes Ready and as many as there are Pis. */
 export function allReady(nodes: readonly EngineNode[], count: number): boolean {
   return nodes.length === count && nodes.every(isReady);

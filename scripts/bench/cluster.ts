@@ -1,6 +1,6 @@
 /** How fast Pis become one swarm, and how fast work comes back after a power cut: ours beside Docker by hand. */
 import type { Lab } from '../../src/lab/lab.ts';
-import { allReady, isLeader, nodesOf, placesOf } from '../swarm-view.ts';
+import { allReady, countManagers, isLeader, nodesOf, placesOf } from '../swarm-view.ts';
 import { swarmByHand, whoamiByHand } from './by-hand.ts';
 import { type BenchContext, onFreshLab, type Row, timeUntil } from './measure.ts';
 
@@ -47,10 +47,7 @@ export async function formation(context: BenchContext, pis: number): Promise<Row
   ];
 }
 
-const managersOf = async (lab: Lab, pis: string[]): Promise<number> =>
-  (await nodesOf(lab, pis)).filter(
-    ({ Spec, ManagerStatus }) => Spec.Role === 'manager' && ManagerStatus?.Reachability === 'reachable',
-  ).length;
+const managersOf = async (lab: Lab, pis: string[]): Promise<number> => countManagers(await nodesOf(lab, pis));
 
 /** Power cut of a Pi that is not the leader and runs replicas, until 5 of 5 run on the rest. */
 export async function failover(context: BenchContext): Promise<Row[]> {

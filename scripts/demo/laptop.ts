@@ -2,6 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { EnvironmentError, messageOf } from '../../src/errors.ts';
+import { killInside } from '../../src/lab/enter.ts';
 import type { Lab } from '../../src/lab/lab.ts';
 import type { BrokerLine } from '../broker.ts';
 
@@ -10,11 +11,18 @@ const BROKER_WITHIN_MS = 10_000;
 /** Long enough for a slow machine, short enough to see that a port answers nowhere. */
 const CURL_SECONDS = 2;
 
+export interface Message {
+  /** performance.now() when it went over the broker. */
+  atMs: number;
+  topic: string;
+  payload: string;
+}
+
 export interface Broker {
   /** The last retained payload of each topic; empty payloads remove theirs. */
   retained: ReadonlyMap<string, string>;
-  /** How many messages went over it. */
-  count(): number;
+  /** All that went over it; a demo is short. */
+  messages: readonly Message[];
   /** Lets go of it, so that this process can end. */
   close(): void;
 }
@@ -27,7 +35,7 @@ export async function startBroker(lab: Lab, stays: boolean): Promise<Broker> {
   });
   if (child.stdout === null || child.stderr === null) throw new EnvironmentError('The MQTT broker has no pipes.');
   const retained = new Map<string, string>();
-  let messages = 0;
+  const messages: Message[] = [];
   let said = '';
   child.stderr.on('data', chunk => {
     said = `${said}${chunk}`.slice(-2000);
@@ -45,17 +53,17 @@ export async function startBroker(lab: Lab, stays: boolean): Promise<Broker> {
         resolve();
       }
       if (line.topic === undefined) return;
-      messages++;
-      if (!line.retain) return;
-      if (line.payload === undefined || line.payload === '') retained.delete(line.topic);
-      else retained.set(line.topic, line.payload);
+      const { topic, payload = '', retain } = line;
+      messages.push({ atMs: performance.now(), topic, payload });
+      if (retain && payload === '') retained.delete(topic);
+      else if (retain) retained.set(topic, payload);
     });
   });
   const close = () => {
     for (const pipe of [child.stdin, child.stdout, child.stderr]) pipe?.destroy();
     child.unref();
   };
-  return { retained, count: () => messages, close };
+  return { retained, messages, close };
 }
 
 /** Who answers at a Pi's port 80: the container id that whoami prints, or undefined when nobody does. */
@@ -71,4 +79,22 @@ export async function answersOf(lab: Lab, pi: string, count: number): Promise<(s
   const answers: (string | undefined)[] = [];
   for (let asked = 0; asked < count; asked++) answers.push(await whoAnswers(lab, pi));
   return answers;
+}
+
+/** Asks a Pi again and again, ten times a second, until `stop`, which says how often somebody answered. */
+export function keepAsking(lab: Lab, pi: string): { stop(): { asked: number; answered: number } } {
+  const loop = 'while :; do curl -s -m 2 -o /dev/null -w "%{http_code}\\n" "$1"; sleep 0.1; done';
+  const argv = ['sh', '-c', loop, 'sh', `http://${lab.address(pi)}/`];
+  const child = lab.spawn('laptop', argv, { stdio: ['ignore', 'pipe', 'ignore'] });
+  let codes = '';
+  child.stdout?.on('data', chunk => {
+    codes += chunk;
+  });
+  return {
+    stop() {
+      killInside(child, 'SIGKILL');
+      const lines = codes.trim().split('\n');
+      return { asked: lines.length, answered: lines.filter(code => code === '200').length };
+    },
+  };
 }

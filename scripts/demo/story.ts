@@ -6,8 +6,8 @@ import { formatSecret, generateSecret } from '../../src/io/secret.ts';
 import type { Lab } from '../../src/lab/lab.ts';
 import { until } from '../../src/lab/process.ts';
 import { type Progress, paint, type Show, seconds } from '../show.ts';
-import { allReady, isLeader, isReady, nodesOf, placesOf } from '../swarm-view.ts';
-import { answersOf, BROKER_PORT, type Broker, startBroker } from './laptop.ts';
+import { allReady, countManagers, isLeader, isReady, managersFor, nodesOf, placesOf } from '../swarm-view.ts';
+import { answersOf, BROKER_PORT, type Broker, keepAsking, startBroker } from './laptop.ts';
 import { showMqtt } from './mqtt.ts';
 
 const REPLICAS = 5;
@@ -40,7 +40,7 @@ export class Story {
     await story.curl(pis, 'curl from the laptop to every Pi');
     const lost = await story.losePi();
     await story.comeBack(lost);
-    await story.status(broker);
+    await story.status(broker, lost);
     broker.close();
   }
 
@@ -83,23 +83,25 @@ export class Story {
   }
 
   private async oneSwarm(): Promise<void> {
+    const managers = managersFor(this.pis.length);
     await this.show.stage(
       'They form one swarm',
       async progress => {
         await this.wait(progress, 'one swarm', async () => {
           const nodes = await nodesOf(this.lab, this.pis);
-          const snapshots = await Promise.all(this.pis.map(pi => this.snapshot(pi)));
-          const settled = snapshots.every(snapshot => snapshot?.cluster.state === 'ok');
-          const doing = snapshots.find(snapshot => snapshot !== undefined)?.doing ?? 'the agents are starting';
-          const text = `${nodes.filter(isReady).length} of ${this.pis.length} Ready; ${doing}`;
-          return { done: allReady(nodes, this.pis.length) && settled, text };
+          const done = allReady(nodes, this.pis.length) && countManagers(nodes) === managers;
+          const text = `${nodes.filter(isReady).length} of ${this.pis.length} Ready, ${countManagers(nodes)} managers`;
+          return { done, text };
         });
-        const managers = (await nodesOf(this.lab, this.pis)).filter(node => node.Spec.Role === 'manager');
-        return { note: `${managers.length} managers; nobody typed docker swarm init`, value: undefined };
+        return { note: `${managers} managers; nobody typed docker swarm init`, value: undefined };
       },
       'one swarm: all Ready, all managers in place',
     );
-    this.show.command('root@pi1:~# docker node ls', await this.run('pi1', ['docker', 'node', 'ls']));
+    const columns = ['Hostname', 'Status', 'Availability', 'ManagerStatus', 'EngineVersion'];
+    const format = `table ${columns.map(column => `{{.${column}}}`).join('\t')}`;
+    const leader = (await this.leader()) ?? 'pi1';
+    const nodes = await this.run(leader, ['docker', 'node', 'ls', '--format', format]);
+    this.show.command(`root@${leader}:~# docker node ls`, nodes);
   }
 
   private async deploy(): Promise<void> {
@@ -135,30 +137,30 @@ export class Story {
       return { note: `${REPLICAS} containers answer in turn, at any address`, value };
     });
     for (const [pi, ids] of answers) {
-      const short = ids.map(id => paint('cyan', (id ?? '–').slice(0, 12))).join('  ');
+      const short = ids.map(id => paint('cyan', (id ?? '–').slice(0, 8))).join('  ');
       this.show.detail(`${pi} ${this.lab.address(pi).padEnd(15)} ${paint('dim', "I'm")} ${short}`);
     }
   }
 
   /** @returns the Pi that is off now */
   private async losePi(): Promise<string> {
-    const nodes = await nodesOf(this.lab, this.pis);
-    const leader = nodes.find(isLeader)?.Description.Hostname;
+    const leader = await this.leader();
     const lost = this.pis.filter(pi => pi !== leader).at(-1) ?? 'pi3';
     const rest = this.pis.filter(pi => pi !== lost);
+    const asking = keepAsking(this.lab, rest[0] ?? 'pi1');
     const there = (await placesOf(this.lab, this.pis, 'whoami')).filter(pi => pi === lost).length;
     await this.show.stage(
       `Pull the plug of ${lost}`,
       async progress => {
         await this.lab.powerCut(lost);
         await this.allRun(progress, rest);
-        return {
-          note: `its ${there} of ${REPLICAS} replicas run elsewhere: ${await this.spread(rest)}`,
-          value: undefined,
-        };
+        return { note: `its ${there} replicas run elsewhere: ${await this.spread(rest)}`, value: undefined };
       },
       `power cut of ${lost}: ${REPLICAS} of ${REPLICAS} run on the others`,
     );
+    const { asked, answered } = asking.stop();
+    const result = asked === answered ? 'every one answered' : `${asked - answered} of them without an answer`;
+    this.show.detail(`meanwhile the laptop asked ${rest[0]} ${asked} times: ${result}`);
     await this.curl(rest, 'curl the Pis that are left');
     return lost;
   }
@@ -170,11 +172,9 @@ export class Story {
         await this.lab.powerOn(pi, { signal: this.signal });
         await this.wait(progress, `${pi} to be back`, async () => {
           const nodes = await nodesOf(this.lab, this.pis);
-          const state = (await this.snapshot(this.pis[0] ?? pi))?.cluster.state;
           const ready = nodes.filter(isReady).length;
-          const done =
-            allReady(nodes, this.pis.length) && state === 'ok' && (await answersOf(this.lab, pi, 1))[0] !== undefined;
-          return { done, text: `${ready} of ${this.pis.length} Ready, cluster ${state ?? 'unknown'}` };
+          const done = allReady(nodes, this.pis.length) && (await answersOf(this.lab, pi, 1))[0] !== undefined;
+          return { done, text: `${ready} of ${this.pis.length} Ready` };
         });
         return { note: 'Ready again, and its address answers', value: undefined };
       },
@@ -182,9 +182,8 @@ export class Story {
     );
   }
 
-  private async status(broker: Broker): Promise<void> {
-    await showMqtt(this.show, broker, this.pis);
-    this.show.line();
+  private async status(broker: Broker, lost: string): Promise<void> {
+    await showMqtt(this.show, broker, this.pis, lost);
     const { stdout } = await this.lab.exec('pi1', ['pi-swarm', 'status']);
     this.show.command('root@pi1:~# pi-swarm status', stdout);
   }
@@ -198,6 +197,10 @@ export class Story {
 
   private snapshot(pi: string): Promise<Snapshot | undefined> {
     return fetchSnapshot(this.lab.inside(pi, '/run/pi-swarm/agent.sock'), { timeoutMs: 3000 }).catch(() => undefined);
+  }
+
+  private async leader(): Promise<string | undefined> {
+    return (await nodesOf(this.lab, this.pis)).find(isLeader)?.Description.Hostname;
   }
 
   /** All replicas run, on the Pis given. */
