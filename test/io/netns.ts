@@ -50,6 +50,12 @@ export class NetnsLan {
     ip('-n', this.#switch, 'link', 'set', `p${number}`, state);
   }
 
+  /** New connections to this Pi's port are dropped without a word; what it begins itself passes. */
+  firewall(number: number, port: number): void {
+    const rules = `table inet t { chain in { type filter hook input priority 0; tcp dport ${port} ct state new drop; }; }`;
+    execFileSync('ip', ['netns', 'exec', `${this.#prefix}-${number}`, 'nft', '-f', '-'], { input: rules });
+  }
+
   run(namespace: string, script: string, options: unknown): NetnsProcess {
     const child = new NetnsProcess(namespace, script, options);
     this.#processes.push(child);
