@@ -27,6 +27,8 @@ export async function runBroker(port: number, stays: boolean): Promise<void> {
     const address = server.address();
     say({ listening: typeof address === 'object' && address !== null ? address.port : port });
   });
+  // The terminal's Ctrl-C and hang-up reach it as well; it goes when its parent has cleaned up, or with the lab.
+  for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
   // The parent's end of the pipe is closed when it has gone.
   process.stdout.on('error', () => {});
   process.stdin.resume().on('end', () => {

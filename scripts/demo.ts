@@ -1,9 +1,11 @@
 /** `npm run demo`: three virtual Pis become one swarm, lose one, and get it back; then every trace is removed. */
 import { execFileSync } from 'node:child_process';
 import { cpus, release } from 'node:os';
+import { relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { reportError } from '../src/cli/output.ts';
 import { EXIT, isPiSwarmError, PiSwarmError, UsageError } from '../src/errors.ts';
+import { defaultBundle } from '../src/lab/disk.ts';
 import { Lab } from '../src/lab/lab.ts';
 import { runBroker } from './broker.ts';
 import { BROKER_PORT } from './demo/laptop.ts';
@@ -11,6 +13,7 @@ import { Story } from './demo/story.ts';
 import { interfaceNames, tracesOf } from './demo/traces.ts';
 import { paint, Show, seconds } from './show.ts';
 
+const DEFAULT_NAME = 'demo';
 const HELP = `npm run demo [-- OPTIONS]
 
   --pis N      how many virtual Pis, 3 to 9 (3)
@@ -37,7 +40,7 @@ function optionsOf(args: string[]): Options {
       args,
       options: {
         pis: { type: 'string', default: '3' },
-        name: { type: 'string', default: 'demo' },
+        name: { type: 'string', default: DEFAULT_NAME },
         keep: flag,
         down: flag,
         help: { ...flag, short: 'h' },
@@ -56,7 +59,8 @@ async function main(args: string[]): Promise<void> {
   const options = optionsOf(args);
   const lab = new Lab({ name: options.name });
   if (options.help) return console.log(HELP);
-  if (options.down) return console.log((await lab.down()) ? `Lab «${lab.name}» is gone.` : 'There was nothing.');
+  if (options.down)
+    return console.log((await lab.down()) ? `Lab «${lab.name}» is gone.` : `There is no lab «${lab.name}».`);
   await demo(lab, options);
 }
 
@@ -66,7 +70,7 @@ async function demo(lab: Lab, { pis, keep }: Options): Promise<void> {
   if (before.length > 0) {
     throw new UsageError(
       `A lab «${lab.name}» is there already: ${before[0]}.`,
-      'Take it down first: npm run demo -- --down',
+      `Take it down first: ${downCommand(lab)}`,
     );
   }
   const interfaces = interfaceNames();
@@ -97,6 +101,9 @@ async function demo(lab: Lab, { pis, keep }: Options): Promise<void> {
   if (keep && !stop.signal.aborted && process.exitCode === undefined) return lookAround(lab, show);
   await removeEveryTrace(lab, show, interfaces);
 }
+
+const downCommand = (lab: Lab): string =>
+  `npm run demo -- --down${lab.name === DEFAULT_NAME ? '' : ` --name ${lab.name}`}`;
 
 class Interrupted extends Error {}
 
@@ -136,18 +143,18 @@ async function removeEveryTrace(lab: Lab, show: Show, interfaces: string): Promi
 }
 
 function lookAround(lab: Lab, show: Show): void {
-  const command = `node ${process.argv[1]?.replace(/demo\.mjs$/, 'pi-swarm.mjs') ?? 'dist/pi-swarm.mjs'} lab`;
+  const command = `node ${relative(process.cwd(), defaultBundle())} lab`;
   const exec = `${command} exec --name ${lab.name}`;
   show.line(`  ${paint('bold', 'The lab stays up.')} Look around:`);
   for (const [what, line] of [
-    ['how the cluster is', `${exec} pi1 pi-swarm status`],
-    ['what Docker says', `${exec} pi1 docker node ls`],
-    ['what runs on a Pi', `${exec} pi2 docker ps`],
-    ['ask a Pi who it is', `${exec} laptop curl -s http://${lab.address('pi2')}/`],
-    ['what goes over MQTT', `${exec} laptop mosquitto_sub -v -t 'pi-swarm/#'`],
+    ['how the cluster is', `${exec} pi1 -- pi-swarm status`],
+    ['what Docker says', `${exec} pi1 -- docker node ls`],
+    ['what runs on a Pi', `${exec} pi2 -- docker ps`],
+    ['ask a Pi who it is', `${exec} laptop -- curl -s http://${lab.address('pi2')}/`],
+    ['what goes over MQTT', `${exec} laptop -- mosquitto_sub -v -t 'pi-swarm/#'`],
     ['pull a plug', `${command} power-cut --name ${lab.name} pi2`],
     ['plug it in again', `${command} power-on --name ${lab.name} pi2`],
-    ['take it all down', 'npm run demo -- --down'],
+    ['take it all down', downCommand(lab)],
   ] as const) {
     process.stdout.write(`    ${what.padEnd(20)} ${paint('cyan', line)}\n`);
   }
