@@ -4,7 +4,7 @@ import { callAgent } from '../control/client.ts';
 import { isPiSwarmError } from '../errors.ts';
 import { type ClusterSecret, formatSecret, readSecretFile } from '../io/secret.ts';
 import { type CommonOptions, configOf, socketOf } from './options.ts';
-import { writeOwnSecret } from './secret.ts';
+import { writeOwnSecret } from './own-secret.ts';
 
 export interface Taken {
   /** Whether an agent runs that will act on it. */

@@ -84,7 +84,7 @@ interface DockerInfo {
   Swarm?: { LocalNodeState?: string; Cluster?: { Spec?: { Labels?: Record<string, string> } } };
 }
 
-/** `GET /version` and `GET /info`, without a version prefix: any engine answers them. */
+/** `GET /version` and `GET /info`, without a version prefix, which every engine answers. */
 async function engineFacts(socket: string): Promise<EngineFacts> {
   try {
     const version = (await getJson({ socketPath: socket, path: '/version' }, ENGINE_MS)) as Record<string, string>;

@@ -23,7 +23,7 @@ const MEANING: Record<keyof typeof EXIT, string> = {
   refused: 'it was understood and refused; the message says why',
   timeout: 'it did not finish within its limit',
   environment: 'this machine lacks something: root, Linux, dockerd, a kernel feature',
-  unhealthy: '`status` or `doctor` found an error',
+  unhealthy: '`status` or `doctor` found an error, or what was deployed keeps failing',
 };
 
 export const EXIT_CODES = `

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { formatSecret } from '../io/secret.ts';
 import { type CommonOptions, readingCommand } from './options.ts';
 import { note, say, sayJson } from './output.ts';
-import { ownSecret } from './secret.ts';
+import { ownSecret } from './own-secret.ts';
 
 export function inviteCommand(): Command {
   return readingCommand('invite', [

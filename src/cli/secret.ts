@@ -1,12 +1,12 @@
 /** `pi-swarm secret new|show` */
-import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { Command } from 'commander';
-import { EnvironmentError, NotFoundError, RefusedError } from '../errors.ts';
-import { type ClusterSecret, formatSecret, generateSecret, readSecretFile, writeSecretFile } from '../io/secret.ts';
+import { RefusedError } from '../errors.ts';
+import { type ClusterSecret, formatSecret, generateSecret, readSecretFile } from '../io/secret.ts';
+import { takeSecret } from './claim.ts';
 import { withExamples } from './help.ts';
 import { type CommonOptions, configOf, readingCommand } from './options.ts';
 import { note, say, sayJson } from './output.ts';
+import { ownSecret } from './own-secret.ts';
 
 export function secretCommand(): Command {
   const command = new Command('secret').description(
@@ -36,7 +36,6 @@ function newCommand(): Command {
 
 /** Through the agent where one runs (it must know), else straight into the file. */
 async function keep(secret: ClusterSecret, options: CommonOptions & { force?: boolean }): Promise<void> {
-  const { takeSecret } = await import('./claim.ts');
   const { secretFile } = await configOf(options);
   const old = await readSecretFile(secretFile).catch(() => undefined);
   if (old !== undefined && !options.force) {
@@ -59,25 +58,4 @@ function showCommand(): Command {
       if (options.json) sayJson({ secret });
       else say(secret);
     });
-}
-
-/** The secret of this Pi. @throws EnvironmentError without root, NotFoundError when it has none, SecretError */
-export async function ownSecret(options: CommonOptions): Promise<ClusterSecret> {
-  const { secretFile } = await configOf(options);
-  const secret = await readSecretFile(secretFile).catch((error: unknown) => {
-    if (process.getuid?.() === 0 || !(error instanceof EnvironmentError)) throw error;
-    throw new EnvironmentError('only root may read the cluster secret', 'Run it with sudo.', { cause: error });
-  });
-  if (secret !== undefined) return secret;
-  throw new NotFoundError(
-    `this Pi has no cluster secret (there is no ${secretFile})`,
-    'To found a cluster: sudo pi-swarm secret new --write\nTo enter one: sudo pi-swarm join TOKEN (TOKEN from `sudo pi-swarm invite` on one of its Pis)',
-  );
-}
-
-/** For when no agent runs. */
-export async function writeOwnSecret(path: string, secret: ClusterSecret): Promise<void> {
-  if (process.getuid?.() !== 0) throw new EnvironmentError(`only root may write ${path}`, 'Run it with sudo.');
-  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-  await writeSecretFile(path, secret);
 }
