@@ -44,6 +44,8 @@ describe.skipIf(!canMakeNamespaces)('the routing mesh by nftables, on three real
   const lab = useLab({ pis: 3, agents: false });
   const engines = new Map<string, DockerEngine>();
   const drivers = new Map<string, Driver>();
+  /** Swarm node id of the Pi that lost its power. */
+  let dead = '';
 
   const engine = (pi: string): DockerEngine => {
     const found = engines.get(pi);
@@ -181,7 +183,7 @@ describe.skipIf(!canMakeNamespaces)('the routing mesh by nftables, on three real
 
   it('fails no request once a dead Pi is taken out, before the swarm has noticed', async () => {
     const table = await tableNow();
-    const dead = (await engine('pi3').info()).swarm.nodeId;
+    dead = (await engine('pi3').info()).swarm.nodeId;
     expect(withoutDead(table, [dead])[0]?.targets.length).toBeLessThan(6);
     await lab().powerCut('pi3');
     await apply(table, [dead], ['pi1', 'pi2']);
@@ -189,7 +191,26 @@ describe.skipIf(!canMakeNamespaces)('the routing mesh by nftables, on three real
     expect(answers.filter(answer => !answer.startsWith("I'm"))).toEqual([]);
   }, 60_000);
 
-  it('resets connections to tasks that are gone, and refuses at once when no task is left', async () => {
+  it('resets an open connection to a task that is gone as soon as its client speaks', async () => {
+    const address = lab().address('pi1');
+    await apply(await tableNow(), [dead], ['pi1', 'pi2']);
+    const request = "printf 'GET / HTTP/1.0\\r\\n\\r\\n'";
+    const script = `exec 3<>/dev/tcp/${address}/80 && echo open && read word && ${request} >&3 && cat <&3; echo over`;
+    const client = lab().spawn('laptop', ['bash', '-c', script], { stdio: ['pipe', 'pipe', 'pipe'] });
+    let said = '';
+    for (const stream of [client.stdout, client.stderr]) stream?.on('data', chunk => (said += chunk));
+    await waitFor(() => said.includes('open'), { what: 'the connection' });
+    await apply(
+      (await tableNow()).map(port => ({ ...port, targets: [], draining: [] })),
+      [],
+      ['pi1', 'pi2'],
+    );
+    client.stdin?.write('go\n');
+    await waitFor(() => said.includes('over'), { what: 'the end of the connection', timeoutMs: 10_000 });
+    expect(said).toMatch(/reset by peer/);
+  }, 30_000);
+
+  it('refuses at once when no task is left', async () => {
     const table = (await tableNow()).map(port => ({ ...port, targets: [], draining: [] }));
     await apply(table, [], ['pi1', 'pi2']);
     const began = performance.now();
