@@ -54,7 +54,9 @@ export function createExecutors(ports: ExecutorPorts): Executors {
     },
     abandon: () => engine.swarmLeave(true),
     leave: ({ force }) => engine.swarmLeave(force),
-    remember: ({ swarmId, swarmNodeId }) => ports.remember({ swarmId, swarmNodeId }),
+    // Another swarm, or none: giving way is over.
+    remember: ({ swarmId, swarmNodeId }) => ports.remember({ swarmId, swarmNodeId, yieldingTo: undefined }),
+    yield: ({ into }) => ports.remember({ yieldingTo: into }),
     intend: ({ intent }) => ports.remember({ intent }),
     tune: ({ dispatcherHeartbeatMs, nodeCertExpiryMs, labels }) =>
       engine.swarmTune({ dispatcherHeartbeatMs, nodeCertExpiryMs, labels }),

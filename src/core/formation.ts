@@ -79,8 +79,13 @@ export type MergeVerdict =
   | { verdict: 'alarm'; other: string };
 
 export function mergeVerdict(world: World): MergeVerdict {
-  const { swarm } = world;
-  if (swarm.state !== 'active' || !swarm.leader || !swarm.summary) return { verdict: 'alone' };
+  const { swarm, memory } = world;
+  if (swarm.state !== 'active') return { verdict: 'alone' };
+  const begun = memory.swarmId === swarm.swarmId ? memory.yieldingTo : undefined;
+  // The managers that have gone over may have taken the majority with them: what was begun with it is finished.
+  if (begun !== undefined && !swarm.leader)
+    return { verdict: 'yields', into: begun, because: 'it has begun to join it' };
+  if (!swarm.leader || !swarm.summary) return { verdict: 'alone' };
   for (const peer of activePeers(world)) {
     const theirs = peer.swarm;
     if (theirs.swarmId === swarm.swarmId || !theirs.leader || !theirs.summary || peer.liveness !== 'alive') continue;
@@ -108,16 +113,22 @@ function whyWeaker(mine: SwarmSummary, theirs: SwarmSummary): string {
 /** F3, carried out: the leader tells the others and goes last; they go when they hear it. */
 export function merge(world: World, swarm: ActiveSwarm): Decision | undefined {
   const mine = activePeers(world).filter(peer => peer.swarm.swarmId === swarm.swarmId && peer.id !== world.self.id);
-  if (swarm.leader) {
-    const verdict = mergeVerdict(world);
-    if (verdict.verdict !== 'yields') return undefined;
+  const verdict = mergeVerdict(world);
+  const into = verdict.verdict === 'yields' ? verdict.into : undefined;
+  if (world.memory.yieldingTo !== into) {
+    const why =
+      verdict.verdict === 'yields' ? verdict.because : 'the other swarm is gone, or this one has services now';
+    return { rule: 'F3', why, steps: [{ action: 'yield', into }] };
+  }
+  if (verdict.verdict === 'yields') {
     if (mine.length > 0 && !lingered(world)) {
       return wait('F3', `${verdict.because}: waiting for ${mine.length} Pis to move there`);
     }
     return abandon('F3', verdict.because);
   }
-  const leader = mine.find(peer => peer.swarm.leader && peer.status.dissolving);
-  if (leader?.status.dissolving) return abandon('F3', `${leader.status.name} says this swarm joins another one`);
+  if (swarm.leader) return undefined;
+  const yielding = mine.find(peer => peer.status.dissolving);
+  if (yielding !== undefined) return abandon('F3', `${yielding.status.name} says this swarm joins another one`);
   return orphan(world, swarm);
 }
 

@@ -99,9 +99,16 @@ function pisOf(world: World, context: ShowContext): PiSnapshot[] {
   );
 }
 
-/** A silent peer whose node is listed by the swarm already (its last words named another swarm). */
-const isEcho = (row: PiSnapshot, rows: PiSnapshot[]): boolean =>
-  row.swarmNodeId === undefined && row.liveness === 'dead' && rows.some(other => other !== row && other.id === row.id);
+/**
+ * One Pi may stand there twice for a moment: as the swarm's node of which nothing is heard any more, and as the peer that
+ * has left that swarm. What is alive counts; where both are silent, what the swarm lists.
+ */
+function isEcho(row: PiSnapshot, rows: readonly PiSnapshot[]): boolean {
+  const twin = rows.find(other => other !== row && other.id === row.id && row.id !== '');
+  if (twin === undefined) return false;
+  if (row.liveness === 'unknown') return twin.liveness !== 'dead';
+  return row.liveness === 'dead' && twin.liveness === 'unknown';
+}
 
 function fromNode(node: SwarmNode, context: ShowContext): PiSnapshot {
   const tasks = context.view?.tasks.filter(

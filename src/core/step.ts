@@ -19,6 +19,8 @@ export type Step =
   | { action: 'leave'; force: boolean }
   /** Keep in the state directory which swarm this Pi belongs to. */
   | { action: 'remember'; swarmId: string | undefined; swarmNodeId: string | undefined }
+  /** F3: keep in the state directory that this Pi's swarm gives way to that one; undefined: no longer. */
+  | { action: 'yield'; into: string | undefined }
   /** Keep in the state directory what this Pi means to do. */
   | { action: 'intend'; intent: Intent }
   /** Leader: the swarm's settings. */
@@ -58,6 +60,8 @@ export function sentence(step: Step): string {
       return step.force ? 'leave the swarm by force' : 'leave the swarm';
     case 'remember':
       return step.swarmId === undefined ? 'forget the swarm' : `remember swarm ${step.swarmId}`;
+    case 'yield':
+      return step.into === undefined ? 'keep the swarm after all' : `give way to swarm ${step.into}`;
     case 'intend':
       return `intend to ${step.intent}`;
     case 'tune':

@@ -47,14 +47,15 @@ export function statusOf(world: World): PiStatus {
   if (candidate !== undefined) status.candidate = candidate;
   if (world.meshVersion !== undefined) status.meshVersion = world.meshVersion;
   if (world.meshApplied !== undefined) status.meshApplied = world.meshApplied;
+  const verdict = mergeVerdict(world);
+  if (verdict.verdict === 'yields' && world.memory.yieldingTo === verdict.into)
+    status.dissolving = { into: verdict.into };
   if (swarm.state === 'active' && swarm.leader) addLeaderStatus(world, status);
   return status;
 }
 
 function addLeaderStatus(world: World, status: PiStatus): void {
   const nodes = world.nodes ?? [];
-  const verdict = mergeVerdict(world);
-  if (verdict.verdict === 'yields') status.dissolving = { into: verdict.into };
   if (nodes.length <= MEMBERS_MAX) status.members = nodes.map(node => node.nodeId);
   if (world.images.length > 0) status.images = world.images;
   const leaving = nodes.filter(node => node.labels[LEAVING_LABEL] !== undefined && node.availability === 'drain');

@@ -176,5 +176,7 @@ export interface Memory {
   /** The swarm this Pi belongs to, as last seen or about to be joined. */
   swarmId?: string;
   swarmNodeId?: string;
+  /** F3: this Pi led its swarm when it gave way to that one, and sees it through though it may lose its majority by it. */
+  yieldingTo?: string;
   intent: Intent;
 }

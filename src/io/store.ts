@@ -19,6 +19,7 @@ const isTextIfAny = (value: unknown): boolean => value === undefined || typeof v
 const CHECKS: { [Field in keyof Required<Memory>]: (value: unknown) => boolean } = {
   swarmId: isTextIfAny,
   swarmNodeId: isTextIfAny,
+  yieldingTo: isTextIfAny,
   intent: value => INTENTS.includes(value),
 };
 

@@ -190,9 +190,12 @@ describe('F3 merge', () => {
     });
   const alone = (services: string[], rival: ReturnType<typeof other>) =>
     leading([manager('pi1')], { services: services.map(service), peers: [rival] });
+  const begun = { ...memory('pi1'), yieldingTo: 'swarm-b' };
 
-  it('the swarm without services dissolves', () => {
-    expect(plan(alone([], other({ services: 1 })))).toEqual([
+  it('the swarm without services dissolves: it says so first, and keeps it in mind over a crash', () => {
+    const now = alone([], other({ services: 1 }));
+    expect(plan(now)).toEqual(['give way to swarm swarm-b']);
+    expect(plan({ ...now, memory: begun })).toEqual([
       'abandon the swarm: the other swarm has services and this one has none',
       'forget the swarm',
     ]);
@@ -200,8 +203,9 @@ describe('F3 merge', () => {
   });
 
   it('of two without services the smaller one, then the younger one dissolves', () => {
-    expect(plan(alone([], other({ nodes: 2 })))[0]).toContain('the other swarm is larger');
-    expect(plan(alone([], other({ createdAtMs: 500 })))[0]).toContain('the other swarm is older');
+    const yields = (rival: ReturnType<typeof other>) => turn(alone([], rival)).decision;
+    expect(yields(other({ nodes: 2 }))).toMatchObject({ rule: 'F3', why: 'the other swarm is larger' });
+    expect(yields(other({ createdAtMs: 500 }))).toMatchObject({ rule: 'F3', why: 'the other swarm is older' });
     expect(plan(alone([], other({ createdAtMs: 2_000 })))).toEqual(['wait: all is well']);
   });
 
@@ -218,12 +222,29 @@ describe('F3 merge', () => {
 
   it('the leader goes last: first it tells the others, and waits for them, but not for ever', () => {
     const nodes = [manager('pi1'), node('pi2')];
-    const now = leading(nodes, { peers: [other({ services: 1 }), peer('pi2', { swarm: active('pi2') })] });
+    const peers = [other({ services: 1 }), peer('pi2', { swarm: active('pi2') })];
+    const now = leading(nodes, { peers, memory: begun });
     const { decision, status, world } = turn(now);
     expect(status.dissolving).toEqual({ into: 'swarm-b' });
     expect(decision.why).toContain('waiting for 1 Pis');
     const later = turn({ ...now, nowMs: now.nowMs + 21_000 }, world);
     expect(later.decision.steps[0]?.action).toBe('abandon');
+  });
+
+  it('sees it through when the managers that have gone over took the majority with them', () => {
+    const nodes = [
+      manager('pi1', { leader: false }),
+      manager('pi2', { reachable: false }),
+      manager('pi3', { reachable: false }),
+    ];
+    const now = leading(nodes, { peers: [other({ nodes: 9 })], memory: begun });
+    expect(plan(now)[0]).toBe('abandon the swarm: it has begun to join it');
+  });
+
+  it('keeps the swarm after all when a service was made there in the meantime, or when the other one is gone', () => {
+    const now = { ...alone(['web'], other({ nodes: 9 })), memory: begun };
+    expect(plan(now)).toEqual(['keep the swarm after all']);
+    expect(plan({ ...now, services: [], peers: [] })).toEqual(['keep the swarm after all']);
   });
 
   it('the others go when their leader says so', () => {
