@@ -48,10 +48,13 @@ describe.skipIf(!canMakeNamespaces)('mDNS on a LAN of namespaces', () => {
   });
 
   it('announces only the chosen address, however many the machine has', async () => {
-    const docker = lan.addPi(1);
-    lan.in(docker, 'link', 'add', 'docker0', 'type', 'bridge');
-    lan.in(docker, 'address', 'add', '172.17.0.1/16', 'dev', 'docker0');
-    lan.in(docker, 'link', 'set', 'docker0', 'up');
+    // Before eth0 in the kernel's order.
+    const docker = lan.addPi(1, namespace => {
+      lan.in(namespace, 'link', 'add', 'docker0', 'type', 'veth', 'peer', 'name', 'vethc');
+      lan.in(namespace, 'link', 'set', 'vethc', 'up');
+      lan.in(namespace, 'address', 'add', '172.17.0.1/16', 'dev', 'docker0');
+      lan.in(namespace, 'link', 'set', 'docker0', 'up');
+    });
     lan.run(docker, script.path, { tag: OURS, id: idOf(1), name: 'pi1', port: 3378 });
     const two = start(2);
     await sees(two, 1);

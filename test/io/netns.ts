@@ -28,11 +28,12 @@ export class NetnsLan {
     ip('-n', this.#switch, 'link', 'set', 'br0', 'up');
   }
 
-  /** Adds a Pi with `eth0` at 10.77.0.`number`. Returns the name of its namespace. */
-  addPi(number: number): string {
+  /** Adds a Pi with `eth0` at 10.77.0.`number`, after what `first` puts there. Returns the name of its namespace. */
+  addPi(number: number, first?: (namespace: string) => void): string {
     const name = `${this.#prefix}-${number}`;
     ip('netns', 'add', name);
     this.#pis.push(name);
+    first?.(name);
     ip('-n', name, 'link', 'set', 'lo', 'up');
     ip('link', 'add', 'eth0', 'netns', name, 'type', 'veth', 'peer', 'name', `p${number}`, 'netns', this.#switch);
     ip('-n', this.#switch, 'link', 'set', `p${number}`, 'master', 'br0', 'up');

@@ -24,14 +24,16 @@ const pi = new TestPi(deriveCluster(parseSecret(options.secret)), {
   port: 3378,
   heartbeatMs: options.heartbeatMs,
 });
-pi.peers.onChange(() => {
+const tell = (): void => {
   for (const peer of pi.peers.list()) print({ event: 'sees', id: peer.id, liveness: peer.liveness, atMs: Date.now() });
-});
+};
+pi.peers.onChange(tell);
 createInterface({ input: process.stdin }).on('line', line => {
   if (line === 'cpu') print({ event: 'cpu', ...process.cpuUsage(), rss: process.memoryUsage().rss, atMs: Date.now() });
   if (line === 'block') {
     const end = Date.now() + 6000;
     while (Date.now() < end);
+    tell();
   }
 });
 await pi.start({ address: options.address });
