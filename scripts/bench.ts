@@ -96,29 +96,30 @@ function print(machine: Record<string, string | number>, rounds: number, rows: R
   const show = new Show();
   show.line();
   for (const [name, value] of Object.entries(machine)) show.line(`  ${name.padEnd(10)} ${value}`);
-  show.line(`  ${'rounds'.padEnd(10)} ${rounds}; the agent's memory and processor: one value for each Pi`);
+  show.line(`  ${'rounds'.padEnd(10)} ${rounds}`);
   show.line();
   show.table(
-    ['', 'median', 'worst', 'ref.', 'worst', 'reference', 'target', ''],
+    ['', 'median', 'worst', 'unit', 'ref.', 'worst', 'reference', 'target', ''],
     rows.map(row => {
-      const figure = (value: number) =>
-        `${value.toFixed(row.unit === 'ms' ? 0 : row.unit === 's' ? 1 : 2)} ${row.unit}`;
+      const figure = (value: number) => value.toFixed(row.unit === 'ms' ? 0 : row.unit === 's' ? 1 : 2);
       const { values, what } = row.reference;
       const beside = values.length === 0 ? ['–', '–'] : [figure(median(values)), figure(worst(values))];
       const kept = verdict(row);
       const mark = kept === undefined ? '' : kept ? paint('green', '✔') : paint('red', '✘');
-      return [
-        row.what,
-        figure(median(row.ours)),
-        figure(worst(row.ours)),
-        ...beside,
-        what,
-        row.target?.text ?? '',
-        mark,
-      ];
+      const mine = [row.what, figure(median(row.ours)), figure(worst(row.ours)), row.unit];
+      return [...mine, ...beside, what, row.target?.text ?? '', mark];
     }),
   );
   show.line();
+  for (const line of LEGEND) show.line(`  ${paint('dim', line)}`);
+  show.line();
 }
+
+const LEGEND = [
+  'script: docker swarm init and join, one after the other, without a pause; three of the Pis as managers',
+  'stock: the same swarm by hand, docker service create with the same image and default settings',
+  'power cut: of a Pi that runs replicas and is not the Raft leader',
+  'dockerd: what the Docker Engine of the same Pi uses meanwhile; memory and core: one value for each Pi',
+];
 
 await main(process.argv.slice(2)).catch(error => reportError(error, false));

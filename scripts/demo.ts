@@ -1,5 +1,6 @@
 /** `npm run demo`: three virtual Pis become one swarm, lose one, and get it back; then every trace is removed. */
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { relative } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -156,6 +157,7 @@ function lookAround(lab: Lab, show: Show): void {
     ['plug it in again', `${command} power-on --name ${lab.name} pi2`],
     ['take it all down', downCommand(lab)],
   ] as const) {
+    if (line.includes('mosquitto_sub') && !existsSync('/usr/bin/mosquitto_sub')) continue;
     process.stdout.write(`    ${what.padEnd(20)} ${paint('cyan', line)}\n`);
   }
   show.line();

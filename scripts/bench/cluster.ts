@@ -33,17 +33,17 @@ export async function formation(context: BenchContext, pis: number): Promise<Row
       managers.push((performance.now() - began) / 1000);
     });
   }
-  const reference = { what: 'init/join by a script', values: byHand };
+  const reference = { what: 'script', values: byHand };
   const keeps = (mine: number, script: number) => mine <= script + FORMATION_SLACK_S;
   return [
     {
-      what: `${pis} Pis: agents started → all Ready`,
+      what: `${pis} Pis: agents start → all Ready`,
       unit: 's',
       ours,
       reference,
       target: { text: `≤ script + ${FORMATION_SLACK_S} s`, keeps },
     },
-    { what: `${pis} Pis: agents started → 3 managers`, unit: 's', ours: managers, reference },
+    { what: `${pis} Pis: agents start → 3 managers`, unit: 's', ours: managers, reference },
   ];
 }
 
@@ -73,10 +73,10 @@ export async function failover(context: BenchContext): Promise<Row[]> {
       }),
     );
   }
-  const reference = { what: 'stock swarm mode', values: stock };
+  const reference = { what: 'stock', values: stock };
   const keeps = (mine: number) => mine <= FAILOVER_MAX_S;
   const target = { text: `≤ ${FAILOVER_MAX_S} s`, keeps };
-  return [{ what: `power cut (not the leader) → ${REPLICAS}/${REPLICAS} run`, unit: 's', ours, reference, target }];
+  return [{ what: `power cut → ${REPLICAS}/${REPLICAS} run`, unit: 's', ours, reference, target }];
 }
 
 /** @returns seconds */
