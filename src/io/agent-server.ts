@@ -42,7 +42,7 @@ export interface AgentServerOptions {
   certificate: string;
   clock: Pick<Clock, 'wall'>;
   refusals: Refusals;
-  /** 0: any free one. */
+  /** 0: one that is free. */
   port: number;
   host?: string;
 }

@@ -37,7 +37,7 @@ export interface PeerAddress {
 
 export interface ChannelOptions extends PeerAddress {
   credentials: PeerCredentials;
-  /** Whom we expect there; undefined: any Pi of the cluster. */
+  /** Whom we expect there; undefined: whichever Pi of the cluster it is. */
   expected?: NodeId;
   /** 1 for heartbeats; a few for commands, so that a long one does not hold up the others. */
   socketsMax: number;

@@ -33,7 +33,7 @@ export interface TlsPeersOptions {
   clock: Clock & { offer?(wallMs: number): void };
   /** Where addresses change, the certificate is issued anew. */
   network?: Pick<Network, 'onChange'>;
-  /** 0: any free one, see `server.port`. */
+  /** 0: one that is free, see `server.port`. */
   port: number;
   log?: Pick<Logger, 'info' | 'warn'>;
   /** The rest is for tests. */
