@@ -1,6 +1,7 @@
 /** The daemon: makes every port, joins them to the loop, and ends them in order. Every `new` of the agent stands here. */
 import { randomBytes } from 'node:crypto';
 import { agentCommands, type RunCommand } from './agent-commands.ts';
+import { Closers } from './closers.ts';
 import { Collector } from './collect.ts';
 import type { Config } from './config.ts';
 import { startControl } from './control.ts';
@@ -17,7 +18,8 @@ import { HostNetwork } from './io/network.ts';
 import { readSecretFile } from './io/secret.ts';
 import { FileStore } from './io/store.ts';
 import { ensureWhoami, WHOAMI_IMAGE } from './io/whoami.ts';
-import { createLogger, type Logger } from './log.ts';
+import { KeptMemory } from './keep-memory.ts';
+import type { Logger } from './log.ts';
 import { Loop, loopLog } from './loop.ts';
 import { Membership } from './membership.ts';
 import { MeshReconciler } from './mesh.ts';
@@ -33,28 +35,6 @@ import { wishOf } from './wish.ts';
 /** Everything that is closed at the end has this long, together. */
 const CLOSE_MS = 5_000;
 
-/**
- * Runs until SIGTERM or SIGINT. When the whole Pi shuts down it first lets its work move (L1), bounded by `drainTimeout`.
- * @throws PiSwarmError when it cannot start: state directory, key or secret unreadable, socket in use
- */
-export async function runAgent(config: Config): Promise<void> {
-  const log = createLogger({ level: config.log.level, name: config.name });
-  const stop = new AbortController();
-  const agent = await Agent.create(config, log);
-  const onSignal = (signal: NodeJS.Signals): void => {
-    void agent.askToStop(signal, () => stop.abort());
-  };
-  process.on('SIGTERM', onSignal);
-  process.on('SIGINT', onSignal);
-  try {
-    await agent.run(stop.signal);
-  } finally {
-    await agent.close();
-    process.off('SIGTERM', onSignal);
-    process.off('SIGINT', onSignal);
-  }
-}
-
 /** What is read or made once, before anything runs. */
 interface Beginnings {
   store: FileStore;
@@ -65,10 +45,9 @@ interface Beginnings {
   facts: HostFacts;
 }
 
-class Agent {
+export class Agent {
   readonly #config: Config;
   readonly #log: Logger;
-  readonly #store: FileStore;
   readonly #clock: SystemClock;
   readonly #vitals: VitalsWatch;
   readonly #network: HostNetwork;
@@ -83,9 +62,9 @@ class Agent {
   readonly #wish: Wish;
   readonly #commands: RunCommand;
   readonly #identity: Identity;
-  readonly #closers: { what: string; close: () => unknown }[] = [];
-  #memory: Memory;
-  #remembering: Promise<unknown> = Promise.resolve();
+  readonly #closers = new Closers();
+  readonly #memory: KeptMemory;
+  readonly #store: FileStore;
 
   static async create(config: Config, log: Logger): Promise<Agent> {
     const store = new FileStore(config.stateDir);
@@ -94,7 +73,12 @@ class Agent {
     const clock = new SystemClock({ stateDir: config.stateDir });
     await clock.start();
     const network = new HostNetwork({ interface: config.interface });
-    const host = new MachineHost({ stateDir: config.stateDir, mac: () => network.state().chosen?.mac });
+    const host = new MachineHost({
+      stateDir: config.stateDir,
+      mac: () => network.state().chosen?.mac,
+      // The virtual Pis of a lab share one board, and are not one Pi.
+      hardware: process.env.PI_SWARM_HARDWARE,
+    });
     const facts = await host.facts();
     const agent = new Agent(config, log, network, { store, memory, identity, clock, host, facts });
     try {
@@ -111,7 +95,7 @@ class Agent {
     this.#config = config;
     this.#log = log;
     this.#store = store;
-    this.#memory = memory;
+    this.#memory = new KeptMemory(store, memory);
     this.#clock = clock;
     this.#identity = identity;
     this.#vitals = new VitalsWatch(host);
@@ -135,7 +119,7 @@ class Agent {
       engine: this.#engine,
       network,
       peers,
-      memory: () => this.#memory,
+      memory: () => this.#memory.now,
       vitals: () => this.#vitals.now(),
       identity: {
         id: identity.id,
@@ -162,6 +146,7 @@ class Agent {
       context: () => ({
         clockBehind: clock.state() === 'behind',
         engineVersion: this.#collector.engineInfo?.version,
+        notices: this.#store.notices(),
         mesh: this.#mesh.status(),
         mqtt: this.#telemetry?.state() ?? { state: 'off' },
       }),
@@ -177,7 +162,7 @@ class Agent {
       tag: () => this.#claimed().tag,
       wish: this.#wish,
       address: () => this.#address(),
-      remember: change => this.#remember(change),
+      remember: change => this.#memory.change(change),
       makeImage: () => this.#ensureWhoami(),
       stale: () => this.#collector.stale('engine'),
     });
@@ -211,7 +196,7 @@ class Agent {
       meshApplied: () => this.#feed.applied(),
       snapshot: () => this.#snapshot(),
       requestIntent: async intent => {
-        await this.#remember({ intent });
+        await this.#memory.change({ intent });
         this.#loop.wake();
       },
       ensureWhoami: () => this.#ensureWhoami(),
@@ -221,19 +206,19 @@ class Agent {
   }
 
   async #start(): Promise<void> {
-    this.#closers.push({ what: 'network', close: () => this.#network.stop() });
-    this.#closers.push({ what: 'clock', close: () => this.#clock.stop() });
-    this.#closers.push({ what: 'engine', close: () => this.#engine.stop() });
-    this.#closers.push({ what: 'routing mesh', close: () => this.#mesh.stop() });
-    this.#closers.push({ what: 'peers', close: () => this.#membership.leave() });
+    this.#closers.add('network', () => this.#network.stop());
+    this.#closers.add('clock', () => this.#clock.stop());
+    this.#closers.add('engine', () => this.#engine.stop());
+    this.#closers.add('routing mesh', () => this.#mesh.stop());
+    this.#closers.add('peers', () => this.#membership.leave());
     // Back from a shutdown that was planned: L2 makes this Pi take work again.
-    if (this.#memory.intent === 'shutdown') await this.#remember({ intent: 'stay' });
+    if (this.#memory.now.intent === 'shutdown') await this.#memory.change({ intent: 'stay' });
     const control = await startControl(this.#config.socket, {
       snapshot: async () => (await this.#reporter.newest()) ?? this.#snapshot(),
       command: (name, body) => this.#commands('local', name, body),
       onBug: error => this.#trouble('a command failed', error),
     });
-    this.#closers.push({ what: 'control socket', close: () => control.stop() });
+    this.#closers.add('control socket', () => control.stop());
     await this.#pickUpSecret();
     this.#engine.onChange(what => {
       this.#collector.stale(what);
@@ -241,13 +226,11 @@ class Agent {
     });
     this.#network.onChange(() => this.#loop.wake());
     this.#telemetry?.start();
-    if (this.#telemetry) this.#closers.push({ what: 'MQTT', close: () => this.#telemetry?.stop() });
-    this.#closers.push({ what: 'vitals', close: () => this.#vitals.stop() });
+    if (this.#telemetry) this.#closers.add('MQTT', () => this.#telemetry?.stop());
+    this.#closers.add('vitals', () => this.#vitals.stop());
     await this.#vitals.start();
-    this.#log.info(
-      { version: VERSION, tag: this.#membership.tag ?? 'unclaimed', port: this.#config.port },
-      'pi-swarm agent started',
-    );
+    const { tag = 'unclaimed' } = this.#membership;
+    this.#log.info({ version: VERSION, tag, port: this.#config.port }, 'pi-swarm agent started');
   }
 
   run(signal: AbortSignal): Promise<void> {
@@ -256,22 +239,19 @@ class Agent {
 
   /** The first signal may still let work move; a second one ends at once. */
   async askToStop(signal: string, stop: () => void): Promise<void> {
-    if (this.#memory.intent === 'shutdown' || !(await isShuttingDown())) {
+    if (this.#memory.now.intent === 'shutdown' || !(await isShuttingDown())) {
       this.#log.info({ signal }, 'stopping; the engine and its tasks go on');
       stop();
       return;
     }
     this.#log.info({ signal }, 'the Pi shuts down: letting its work move first');
-    await this.#remember({ intent: 'shutdown' }).catch(error => this.#trouble('could not keep the intent', error));
+    await this.#memory.change({ intent: 'shutdown' }).catch(error => this.#trouble('could not keep the intent', error));
     this.#loop.wake();
     setTimeout(stop, this.#wish.drainTimeoutMs + CLOSE_MS).unref();
   }
 
-  async close(): Promise<void> {
-    const all = this.#closers.reverse().map(async ({ what, close }) => {
-      await Promise.resolve(close()).catch(error => this.#trouble(`could not close: ${what}`, error));
-    });
-    await Promise.race([Promise.all(all), new Promise(resolve => setTimeout(resolve, CLOSE_MS).unref())]);
+  close(): Promise<void> {
+    return this.#closers.close(CLOSE_MS, (what, error) => this.#trouble(what, error));
   }
 
   #peersChanged(): void {
@@ -292,11 +272,8 @@ class Agent {
   #claimed(): { peers: NonNullable<Membership['peers']>; tag: string } {
     const { peers, tag } = this.#membership;
     if (peers && tag !== undefined) return { peers, tag };
-    throw new PiSwarmError(
-      'unavailable',
-      'this Pi belongs to no cluster yet',
-      '`pi-swarm join TOKEN` brings it into one.',
-    );
+    const cure = '`pi-swarm join TOKEN` brings it into one.';
+    throw new PiSwarmError('unavailable', 'this Pi belongs to no cluster yet', cure);
   }
 
   #address(): string | undefined {
@@ -314,17 +291,6 @@ class Agent {
     if (architecture === undefined)
       throw new PiSwarmError('unavailable', 'the engine has not said its architecture yet', 'Try again in a moment.');
     await ensureWhoami(this.#engine, architecture);
-  }
-
-  /** The one writer of the memory: one change after the other, each kept on the card before it counts. */
-  #remember(change: Partial<Memory>): Promise<void> {
-    const done = this.#remembering.then(async () => {
-      const memory = { ...this.#memory, ...change };
-      await this.#store.save(memory);
-      this.#memory = memory;
-    });
-    this.#remembering = done.catch(() => undefined);
-    return done;
   }
 
   #trouble(what: string, error: unknown): void {

@@ -19,7 +19,7 @@ export interface ReporterPorts {
   wall(): number;
   /** Leader only. */
   ownView(): ClusterView | undefined;
-  context(): Pick<ShowContext, 'clockBehind' | 'engineVersion' | 'mesh' | 'mqtt'>;
+  context(): Pick<ShowContext, 'clockBehind' | 'notices' | 'engineVersion' | 'mesh' | 'mqtt'>;
 }
 
 export class Reporter {

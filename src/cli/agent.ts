@@ -10,7 +10,7 @@ export function agentCommand(): Command {
   command.action(async (_options, self: Command) => {
     const options = self.optsWithGlobals<CommonOptions>();
     const config = await configOf(options);
-    const { runAgent } = await import('../agent.ts');
+    const { runAgent } = await import('../run-agent.ts');
     await runAgent(options.socket === undefined ? config : { ...config, socket: options.socket });
   });
   return withExamples(command, [

@@ -13,6 +13,8 @@ export interface NoticeContext {
   refusals: { count: number; last?: { reason: string; from: string } };
   /** Other clusters seen on this LAN. */
   clockBehind: boolean;
+  /** What the ports noticed themselves, e.g. a damaged state file. */
+  notices: Notice[];
 }
 
 export function noticesOf(world: World, context: NoticeContext): Notice[] {
@@ -23,6 +25,7 @@ export function noticesOf(world: World, context: NoticeContext): Notice[] {
     ...nodes(world),
     ...machine(world),
     ...trust(context),
+    ...context.notices,
   ];
 }
 

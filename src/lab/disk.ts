@@ -104,7 +104,7 @@ function prepareLabSide(directory: string, lab: string, index: number, options: 
     ...options.engine,
   };
   writeFileSync(join(side, 'daemon.json'), JSON.stringify(engine, null, 2));
-  writeFileSync(join(side, 'environment'), environmentText(options));
+  writeFileSync(join(side, 'environment'), environmentText(options, machineId(lab, index)));
   writeFileSync(join(side, 'machine-id'), `${machineId(lab, index)}\n`);
   writeFileSync(join(side, 'cgroups'), `${mountLines(hierarchies())}\n`);
   for (const [name, text] of Object.entries({ boot: BOOT, supervise: SUPERVISE, 'bin/pi-swarm': CLI_WRAPPER })) {
@@ -119,8 +119,9 @@ function prepareLabSide(directory: string, lab: string, index: number, options: 
   setAgentSwitch(directory, options.agent ?? true);
 }
 
-function environmentText({ agentEnv = {}, engineArgs = [] }: PiOptions): string {
-  const values = { ...piEnvironment(), ...agentEnv, LAB_ENGINE_ARGS: engineArgs.join(' ') };
+function environmentText({ agentEnv = {}, engineArgs = [] }: PiOptions, board: string): string {
+  // Where the lab's own machine is a Pi, its serial number would make all virtual Pis one board (M3).
+  const values = { ...piEnvironment(), PI_SWARM_HARDWARE: board, ...agentEnv, LAB_ENGINE_ARGS: engineArgs.join(' ') };
   const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
   return Object.entries(values)
     .map(([name, value]) => `export ${name}=${quoted(value)}\n`)

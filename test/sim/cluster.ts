@@ -103,7 +103,7 @@ export class SimPi {
   }
 
   async startAgent(): Promise<void> {
-    const { clock, lan } = this.#sim;
+    const { lan } = this.#sim;
     const stop = new AbortController();
     this.#stop = stop;
     const port = lan.attach(this.id, { host: this.engine.address });
@@ -123,7 +123,6 @@ export class SimPi {
     await port.peers.start();
     await port.discovery.start();
     void loop.run(stop.signal);
-    void clock;
   }
 
   async intend(intent: Memory['intent']): Promise<void> {
