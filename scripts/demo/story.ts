@@ -145,16 +145,22 @@ export class Story {
   /** @returns the Pi that is off now */
   private async losePi(): Promise<string> {
     const leader = await this.leader();
-    const lost = this.pis.filter(pi => pi !== leader).at(-1) ?? 'pi3';
+    const places = await placesOf(this.lab, this.pis, 'whoami');
+    const tasksOn = (pi: string) => places.filter(place => place === pi).length;
+    // Not the first either: status is asked there.
+    const candidates = this.pis.slice(1).filter(pi => pi !== leader);
+    const lost = candidates.reduce((most, pi) => (tasksOn(pi) > tasksOn(most) ? pi : most));
     const rest = this.pis.filter(pi => pi !== lost);
     const asking = keepAsking(this.lab, rest[0] ?? 'pi1');
-    const there = (await placesOf(this.lab, this.pis, 'whoami')).filter(pi => pi === lost).length;
     await this.show.stage(
       `Pull the plug of ${lost}`,
       async progress => {
         await this.lab.powerCut(lost);
         await this.allRun(progress, rest);
-        return { note: `its ${there} replicas run elsewhere: ${await this.spread(rest)}`, value: undefined };
+        return {
+          note: `what it ran (${tasksOn(lost)} of ${REPLICAS}) runs elsewhere: ${await this.spread(rest)}`,
+          value: undefined,
+        };
       },
       `power cut of ${lost}: ${REPLICAS} of ${REPLICAS} run on the others`,
     );
