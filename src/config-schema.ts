@@ -147,7 +147,7 @@ export const fileSchema = z.strictObject(
      * Longer than a weekend with the plug pulled (Friday evening to Monday morning: 64 h). Forgetting costs little,
      * since a Pi that comes back later joins anew by itself; only labels that a person gave it are lost.
      */
-    forgetAfter: duration('1m', '365d', '3d'),
+    forgetAfter: duration('10s', '365d', '3d'),
     /** A Pi that just came back may go again: this long without a change counts as steady. */
     steadyFor: duration('1s', '1d', '60s'),
     /** How long a shutdown waits for its tasks to run elsewhere; less than systemd's 90 s until it kills. */

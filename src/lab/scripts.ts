@@ -110,6 +110,8 @@ stop() {
 shutdown() {
   trap '' TERM
   say shutdown
+  # Tells the agent that not only itself is stopped: src/shutdown.ts.
+  mkdir -p /run/pi-swarm && : >/run/pi-swarm/shutting-down
   kill -KILL $agents; stop agent 300
   kill -KILL $engines; stop engine 300
   sync
