@@ -1,5 +1,6 @@
 /** `deploy` and `prepare-whoami`: a new service, checked before anything is created. On a manager. */
 import * as z from 'zod';
+import { RESERVED_PORTS } from '../core/mesh.ts';
 import type { SwarmNode, SwarmService } from '../core/world.ts';
 import { messageOf, RefusedError, UsageError } from '../errors.ts';
 import type { ServiceWish } from '../ports.ts';
@@ -66,6 +67,7 @@ export async function deploy(deps: CommandDeps, body: unknown): Promise<DeployRe
     refuseUnlessSame(wish, same);
     return { ...report, unchanged: true, warnings: [] };
   }
+  refuseReservedPorts(wish);
   refuseTakenPorts(wish, services);
   const warnings: string[] = [];
   if (wish.image === deps.whoami.image) warnings.push(...(await prepareEverywhere(deps)));
@@ -137,6 +139,18 @@ function refuseUnlessSame(wish: ServiceWish, service: SwarmService): void {
 }
 
 /** The engine says the same, but not whose port it is. */
+/** A service on one of these would take the cluster's own connections, on every Pi at once. */
+function refuseReservedPorts({ name, ports }: ServiceWish): void {
+  for (const { protocol, published } of ports) {
+    const taken = RESERVED_PORTS.find(it => it.protocol === protocol && it.port === published);
+    if (taken === undefined) continue;
+    throw new RefusedError(
+      `${name} cannot be published on port ${published}/${protocol}: it belongs to ${taken.use}`,
+      `Choose another one, for example --publish 8080:${ports[0]?.target ?? 80}`,
+    );
+  }
+}
+
 function refuseTakenPorts(wish: ServiceWish, services: readonly SwarmService[]): void {
   for (const { published, protocol, mode } of wish.ports) {
     if (mode !== 'ingress') continue;

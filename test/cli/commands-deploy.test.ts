@@ -110,6 +110,12 @@ describe('deploy', () => {
     expect(manager.wishes).toHaveLength(1);
   });
 
+  test.each([22, 2377, 3378])('port %i belongs to the cluster itself and is refused', async published => {
+    const ports = [{ protocol: 'tcp', published, target: 80, mode: 'ingress' }];
+    await expect(local('deploy', { image: 'nginx', ports })).rejects.toMatchObject({ code: 'refused' });
+    expect(manager.wishes).toHaveLength(0);
+  });
+
   test('global means no number of replicas', async () => {
     await local('deploy', { image: 'nginx', global: true });
     expect(manager.wishes[0]).not.toHaveProperty('replicas');
