@@ -22,7 +22,8 @@ export interface ShowContext extends NoticeContext {
   own: PiStatus;
 }
 
-export function show(world: World, context: ShowContext): Snapshot {
+export function show(world: World, said: ShowContext): Snapshot {
+  const context = said.view ? { ...said, view: withoutDead(said.view, deadNodes(world)) } : said;
   const pis = pisOf(world, context);
   const { self } = world;
   return {
@@ -56,10 +57,26 @@ export function show(world: World, context: ShowContext): Snapshot {
     },
     mesh: context.mesh,
     mqtt: context.mqtt,
-    doing: context.doing ? sentences(context.doing).join('; ') : 'starting',
+    doing: context.doing ? doingOf(context.doing) : 'starting',
     notices: noticesOf(world, context),
     at: new Date(world.wallMs).toISOString(),
   };
+}
+
+const doingOf = (decision: Decision): string =>
+  decision.steps.length > 0 ? sentences(decision).join('; ') : decision.why;
+
+/** The swarm counts a task as running until it has given its node up; a Pi that we know is dead runs nothing. */
+function withoutDead(view: ClusterView, dead: readonly string[]): ClusterView {
+  const lost = view.tasks.filter(
+    ({ nodeId, state, desired }) => dead.includes(nodeId) && state === 'running' && desired === 'running',
+  );
+  if (lost.length === 0) return view;
+  const services = view.services.map(service => {
+    const gone = lost.filter(({ serviceId }) => serviceId === service.id).length;
+    return { ...service, running: Math.max(0, service.running - gone) };
+  });
+  return { ...view, services, tasks: view.tasks.filter(task => !lost.includes(task)) };
 }
 
 function stateOf(world: World, pis: PiSnapshot[], view: ClusterView | undefined): Snapshot['cluster']['state'] {

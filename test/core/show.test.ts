@@ -1,0 +1,99 @@
+import { describe, expect, it } from 'vitest';
+import type { Facts } from '../../src/core/observe.ts';
+import { type ClusterView, show } from '../../src/core/show.ts';
+import { turn } from '../../src/core/turn.ts';
+import type { SwarmTask } from '../../src/core/world.ts';
+import { active, facts, leading, manager, node, nodeIdOf, peer, service } from './build.ts';
+
+const task = (id: string, name: string): SwarmTask => ({
+  id,
+  serviceId: 'whoami',
+  nodeId: nodeIdOf(name),
+  slot: 1,
+  state: 'running',
+  desired: 'running',
+});
+
+const nodes = [manager('pi1'), node('pi2'), node('pi3')];
+const view: ClusterView = {
+  nodes,
+  services: [{ ...service('whoami'), running: 3, desired: 3 }],
+  tasks: [task('a', 'pi1'), task('b', 'pi2'), task('c', 'pi3')],
+};
+
+function shown(now: Facts, more: { view?: ClusterView } = {}) {
+  const { world, decision, status } = turn(now);
+  return show(world, {
+    refusals: { count: 0 },
+    clockBehind: false,
+    notices: [],
+    doing: decision,
+    mesh: { mode: 'kernel', ports: 0 },
+    mqtt: { state: 'off' },
+    own: status,
+    ...more,
+  });
+}
+
+describe('the snapshot', () => {
+  it('lists each Pi once, this one first, and says ok when all is well', () => {
+    const snapshot = shown(leading(nodes), { view });
+    expect(snapshot.cluster.pis.map(({ name, role, tasks }) => [name, role, tasks])).toEqual([
+      ['pi1', 'leader', 1],
+      ['pi2', 'worker', 1],
+      ['pi3', 'worker', 1],
+    ]);
+    expect(snapshot).toMatchObject({ cluster: { state: 'ok', managers: 1 }, notices: [] });
+  });
+
+  it('a Pi that is known to be dead runs nothing, although the swarm has not noticed yet', () => {
+    const now = leading(nodes);
+    now.peers = now.peers.map(it => (it.status.name === 'pi3' ? { ...it, liveness: 'dead' as const } : it));
+    const { cluster } = shown(now, { view });
+    expect(cluster).toMatchObject({ state: 'degraded', services: [{ running: 2, desired: 3 }] });
+    expect(cluster.pis.find(({ name }) => name === 'pi3')).toMatchObject({ liveness: 'dead', tasks: 0 });
+  });
+
+  it('a Pi that left and is still listed by the swarm stands there once, as what it says itself', () => {
+    const now = leading(nodes);
+    now.peers = now.peers.map(it => (it.status.name === 'pi3' ? peer('pi3', { intent: 'left' }) : it));
+    const { cluster } = shown(now, { view });
+    expect(cluster.pis.filter(({ name }) => name === 'pi3')).toMatchObject([{ role: 'none', swarmState: 'none' }]);
+  });
+
+  it('a dead Pi whose last words named another swarm stands there once, as the node that is down', () => {
+    const down = node('pi3', { state: 'down' });
+    const now = leading([manager('pi1'), node('pi2'), down]);
+    now.peers = [
+      ...now.peers,
+      peer('pi3', { swarm: active('pi3', { swarmId: 'old', nodeId: 'old' }) }, { liveness: 'dead' }),
+    ];
+    const { cluster } = shown(now, { view: { ...view, nodes: [manager('pi1'), node('pi2'), down] } });
+    expect(cluster.pis.filter(({ name }) => name === 'pi3')).toMatchObject([{ swarmState: 'down' }]);
+  });
+
+  it('says unclaimed, forming and alone', () => {
+    expect(shown(facts({ tag: undefined })).cluster.state).toBe('unclaimed');
+    expect(shown(facts()).cluster.state).toBe('forming');
+    expect(shown(leading([manager('pi1')])).cluster.state).toBe('alone');
+  });
+
+  it.each([
+    [
+      'foreign-swarm',
+      facts({
+        engineSwarm: { localState: 'active', nodeId: 'x', controlAvailable: false, error: '', remoteManagers: [] },
+      }),
+    ],
+    ['engine-absent', facts({ engine: 'absent' })],
+    ['unclaimed', facts({ tag: undefined })],
+    ['no-network', facts({ self: { ...facts().self, address: undefined } })],
+    ['under-voltage', facts({ self: { ...facts().self, vitals: { underVoltage: true } } })],
+    ['disk-full', facts({ self: { ...facts().self, vitals: { diskPercent: 95 } } })],
+    ['hot', facts({ self: { ...facts().self, vitals: { temperatureCelsius: 85 } } })],
+  ])('names %s, with the cure', (kind, now) => {
+    const notice = shown(now).notices.find(it => it.kind === kind);
+    expect(notice?.text).toMatch(/\.$/);
+    expect(notice?.cure).toBeTruthy();
+  });
+});
