@@ -98,6 +98,18 @@ export function mergeVerdict(world: World): MergeVerdict {
   return { verdict: 'alone' };
 }
 
+/** F3's alarm as any Pi of the two swarms can see it: both leaders say that they have services. @returns the other swarm */
+export function rivalOf(world: World): string | undefined {
+  const { swarm } = world;
+  if (swarm.state !== 'active') return undefined;
+  const verdict = mergeVerdict(world);
+  if (verdict.verdict === 'alarm') return verdict.other;
+  if (swarm.leader) return undefined;
+  const busy = activePeers(world).filter(peer => peer.liveness === 'alive' && (peer.swarm.summary?.services ?? 0) > 0);
+  if (!busy.some(peer => peer.swarm.swarmId === swarm.swarmId)) return undefined;
+  return busy.find(peer => peer.swarm.swarmId !== swarm.swarmId)?.swarm.swarmId;
+}
+
 /** Positive: the first one stays. Services first, then size, then age, then id so that both sides agree. */
 function strength(idA: string, a: SwarmSummary, idB: string, b: SwarmSummary): number {
   const services = Math.sign(a.services) - Math.sign(b.services);

@@ -1,5 +1,5 @@
 /** What a person should know, each with the cure. Pure. The kinds are listed in docs/troubleshooting.md. */
-import { mergeVerdict } from './formation.ts';
+import { mergeVerdict, rivalOf } from './formation.ts';
 import { activePeers, type World } from './observe.ts';
 import type { Notice } from './snapshot.ts';
 
@@ -116,8 +116,9 @@ function rivals(world: World): Notice[] {
       { severity: 'info', kind: 'merging', text: `Two swarms met; this one joins the other: ${verdict.because}.` },
     ];
   }
-  if (verdict.verdict !== 'alarm') return [];
-  const there = activePeers(world).filter(peer => peer.swarm.swarmId === verdict.other);
+  const rival = rivalOf(world);
+  if (rival === undefined) return [];
+  const there = activePeers(world).filter(peer => peer.swarm.swarmId === rival);
   const names = there.map(peer => peer.status.name).join(', ');
   return [
     {

@@ -3,7 +3,7 @@ import type { Facts } from '../../src/core/observe.ts';
 import { type ClusterView, show } from '../../src/core/show.ts';
 import { turn } from '../../src/core/turn.ts';
 import type { SwarmTask } from '../../src/core/world.ts';
-import { active, facts, leading, manager, node, nodeIdOf, peer, service } from './build.ts';
+import { active, engineSwarm, facts, leader, leading, manager, node, nodeIdOf, peer, service } from './build.ts';
 
 const task = (id: string, name: string): SwarmTask => ({
   id,
@@ -95,5 +95,29 @@ describe('the snapshot', () => {
     const notice = shown(now).notices.find(it => it.kind === kind);
     expect(notice?.text).toMatch(/\.$/);
     expect(notice?.cure).toBeTruthy();
+  });
+
+  const withServices = (name: string, swarmId: string) =>
+    peer(name, { swarm: leader(name, { swarmId, summary: { services: 1, nodes: 2, createdAtMs: 1 } }) });
+  const worker = {
+    engineSwarm: engineSwarm('pi1'),
+    memory: { intent: 'stay' as const, swarmId: 'swarm-a', swarmNodeId: nodeIdOf('pi1') },
+  };
+
+  it.each([
+    ['the leader', leading([manager('pi1')], { services: [service('web')], peers: [withServices('pi4', 'swarm-b')] })],
+    ['any other', facts({ ...worker, peers: [withServices('pi2', 'swarm-a'), withServices('pi4', 'swarm-b')] })],
+  ])('says that two swarms have services, and where the other one is, on %s of its Pis', (_who, now) => {
+    const notice = shown(now).notices.find(({ kind }) => kind === 'two-swarms');
+    expect(notice).toMatchObject({ severity: 'error', text: expect.stringContaining('runs on pi4') });
+  });
+
+  it('says nothing of two swarms where one has no services, or where the other is not heard any more', () => {
+    const idle = peer('pi4', { swarm: leader('pi4', { swarmId: 'swarm-b' }) });
+    const gone = { ...withServices('pi4', 'swarm-b'), liveness: 'dead' as const };
+    for (const other of [idle, gone]) {
+      const now = facts({ ...worker, peers: [withServices('pi2', 'swarm-a'), other] });
+      expect(shown(now).notices).toEqual([]);
+    }
   });
 });
