@@ -66,7 +66,16 @@ function handlerOf(deps: CommandDeps, name: string, rule: Rule): CommandHandler 
         `Log in to ${deps.self.name}.`,
       );
     }
-    if (!rule.manager || deps.isManager()) return rule.run(deps, body);
+    if (!rule.manager) return rule.run(deps, body);
+    if (deps.isManager()) {
+      try {
+        return await rule.run(deps, body);
+      } catch (error) {
+        // A manager that was promoted a moment ago, or that has just lost the leader; another one may do it.
+        const passing = isPiSwarmError(error) && error.code === 'unavailable';
+        if (!passing || from !== 'local' || deps.managers().length === 0) throw error;
+      }
+    }
     if (from !== 'local') {
       throw new PiSwarmError('unavailable', `${deps.self.name} is not a manager any more`, 'Try again.');
     }

@@ -54,7 +54,7 @@ export const peerOf = (world: World, node: SwarmNode): Peer | undefined =>
 /** M1 and M2: at most one promotion or demotion, and only while a majority stays reachable before and after. */
 export function manage(world: World, nodes: SwarmNode[]): Decision | undefined {
   const roster = rosterOf(world, nodes);
-  const { managers, reachable, bench, wished } = roster;
+  const { managers, bench, wished } = roster;
   const rising = managers.find(node => !node.reachable && node.state === 'ready' && !overdue(world, node));
   if (rising !== undefined) return wait('M1', `${refOf(rising).name} becomes a manager`);
   const falling = nodes.find(node => node.role === 'worker' && node.voter);

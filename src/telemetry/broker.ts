@@ -44,7 +44,7 @@ const LIMITS: BrokerLimits = {
   connectMs: 10_000,
   confirmMs: 20_000,
   stopMs: 2000,
-  keepaliveSeconds: 15,
+  keepaliveSeconds: 5,
 };
 
 /** A connection that lived so long was a good one: the next pause is short again. */

@@ -1,7 +1,7 @@
 /** Who may ask for what, what a worker passes on, and what runs. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type CommandDeps, runCommand } from '../../src/commands.ts';
-import { NotFoundError, PeerError, RefusedError } from '../../src/errors.ts';
+import { EngineError, NotFoundError, PeerError, RefusedError } from '../../src/errors.ts';
 import { FakeManager, only, overWire, taskOf } from './fakes.ts';
 import { snapshotOf } from './fixtures.ts';
 
@@ -52,6 +52,15 @@ describe('on a worker', () => {
       return to;
     });
     expect(await local('services', {}, deps)).toBe('m2');
+  });
+
+  test('a manager whose own engine has no leader yet asks another one', async () => {
+    const deps = { ...worker(['m2'], async to => to), isManager: () => true };
+    manager.engine.services = async () => {
+      throw new EngineError('this node is being prepared as a manager');
+    };
+    expect(await local('services', {}, deps)).toBe('m2');
+    await expect(runCommand(manager.commands(deps), 'services', {}, { from: 'peer9' })).rejects.toThrow();
   });
 
   test('what a manager refuses stays refused: no other one is asked', async () => {
