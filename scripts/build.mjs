@@ -25,6 +25,22 @@ const stubOf = name => `module.exports = new Proxy({}, {
     : function leftOut() { throw new Error(${JSON.stringify(`${name} is not part of pi-swarm: `)} + key); },
 });`;
 
+/**
+ * `import` of one of Node's own modules reads every one of its exports, also those made when they are first read: the 140
+ * root certificates of node:tls, all of Web Crypto. `require` does not: 4 MB and 30 ms less, and more on a Pi.
+ */
+const nodeModulesByRequire = {
+  name: 'node-modules-by-require',
+  setup(build) {
+    build.onResolve({ filter: /^node:/ }, ({ path, kind }) =>
+      kind === 'import-statement' ? { path, namespace: 'of-node' } : { path, external: true },
+    );
+    build.onLoad({ filter: /.*/, namespace: 'of-node' }, ({ path }) => ({
+      contents: `module.exports = require(${JSON.stringify(path)});`,
+    }));
+  },
+};
+
 const withoutUnused = {
   name: 'without-unused',
   setup(build) {
@@ -64,7 +80,7 @@ export async function bundle(outfile = `${root}/dist/pi-swarm.mjs`, entry = 'src
         'const require = piSwarmRequire(import.meta.url);',
       ].join('\n'),
     },
-    plugins: [withoutUnused],
+    plugins: [withoutUnused, nodeModulesByRequire],
     logLevel: 'warning',
   });
   await chmod(outfile, 0o755);
