@@ -1,13 +1,10 @@
 /** Which steps bring the world to the wish. Pure and total: every world has an answer, and most often it is to wait. */
 import { abandon, form, merge, mergeVerdict, swarmLabels } from './formation.ts';
-import { goodbye, tend } from './leaving.ts';
+import { delistedBy, goodbye, REMOVED_GRACE_MS, tend } from './leaving.ts';
 import { forget, manage } from './managers.ts';
 import { activePeers, type World } from './observe.ts';
 import { type Decision, wait } from './step.ts';
 import type { ActiveSwarm } from './world.ts';
-
-/** A peer list that was read a moment before the engine's own state must not look like a removal. */
-const REMOVED_GRACE_MS = 5_000;
 
 export function decide(world: World): Decision {
   const { swarm, memory } = world;
@@ -102,11 +99,9 @@ function inside(world: World, swarm: ActiveSwarm, intent: World['memory']['inten
 
 /** The leader does not list this engine: somebody removed it, perhaps while it was away. It comes back as a new node. */
 function removed(world: World, swarm: ActiveSwarm): Decision | undefined {
-  if (world.nowMs - world.since.swarmMs < REMOVED_GRACE_MS || world.memory.intent !== 'stay') return undefined;
-  const leader = activePeers(world).find(peer => peer.swarm.swarmId === swarm.swarmId && peer.swarm.leader);
-  if (leader?.liveness !== 'alive' || leader.status.members === undefined) return undefined;
-  if (leader.status.members.includes(swarm.nodeId)) return undefined;
-  return abandon('F1', `${leader.status.name}, the leader, does not list this Pi any more`);
+  const leader = world.memory.intent === 'stay' ? delistedBy(world, swarm) : undefined;
+  if (leader === undefined) return undefined;
+  return abandon('F1', `${leader}, the leader, does not list this Pi any more`);
 }
 
 /** What only the leader's agent does, and only with quorum: the others would do the same a moment later. */

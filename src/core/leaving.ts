@@ -4,6 +4,9 @@ import { activePeers, HARDWARE_LABEL, ID_LABEL, LEAVING_LABEL, type World } from
 import { type Decision, type Step, wait } from './step.ts';
 import type { ActiveSwarm, Intent, SwarmNode } from './world.ts';
 
+/** A peer list that was read a moment before the engine's own state must not look like a removal. */
+export const REMOVED_GRACE_MS = 5_000;
+
 /** Leader: those that say they go are drained, those that are back are used again, and each node carries its labels. */
 export function tend(world: World, nodes: SwarmNode[]): Decision | undefined {
   const steps: Step[] = [];
@@ -56,11 +59,22 @@ export function goodbye(world: World, swarm: ActiveSwarm, intent: 'leave' | 'shu
   const overdue = world.nowMs - world.since.intentMs >= world.wish.drainTimeoutMs;
   const others = othersIn(world, swarm);
   if (others === 0) return go(intent, true, 'it is the last Pi of the swarm');
+  const leader = delistedBy(world, swarm);
+  if (leader !== undefined) return go(intent, true, `${leader}, the leader, has removed this Pi already`);
   if (overdue) return go(intent, true, `it did not finish within ${Math.round(world.wish.drainTimeoutMs / 1000)} s`);
   if (!isDrained(world, swarm)) return wait('L1', 'the leader has not drained this Pi yet');
   if (world.runningTasks > 0) return wait('L1', `${world.runningTasks} tasks still run here`);
   if (handsOver(world, swarm, intent)) return wait('L1', 'handing over to the other managers');
   return go(intent, false, 'its work runs elsewhere');
+}
+
+/** The leader's name, when it is in sight and does not list this engine: somebody removed it. */
+export function delistedBy(world: World, swarm: ActiveSwarm): string | undefined {
+  if (world.nowMs - world.since.swarmMs < REMOVED_GRACE_MS) return undefined;
+  const leader = activePeers(world).find(peer => peer.swarm.swarmId === swarm.swarmId && peer.swarm.leader);
+  const { members, name } = leader?.status ?? {};
+  const listed = members === undefined || members.includes(swarm.nodeId);
+  return leader?.liveness !== 'alive' || listed ? undefined : name;
 }
 
 /** Who leaves for good stops being a manager first; who only shuts down hands over leadership where two others remain. */

@@ -122,8 +122,9 @@ export function forget(world: World, nodes: SwarmNode[]): Decision | undefined {
   return undefined;
 }
 
+/** A Pi on its way out may be Down for a while (a manager's engine, after it handed over), and still needs the swarm. */
 function whyForget(world: World, node: SwarmNode, nodes: SwarmNode[]): string | undefined {
-  if (node.labels[LEAVING_LABEL] === 'leave') return 'it left';
+  if (node.labels[LEAVING_LABEL] === 'leave') return peerOf(world, node) === undefined ? 'it left' : undefined;
   const left = world.peers.some(({ id, status }) => id === node.labels[ID_LABEL] && status.intent === 'left');
   if (left) return 'it left';
   const twin = nodes.find(other => other.state === 'ready' && other.nodeId !== node.nodeId && sameBoard(other, node));

@@ -1,4 +1,5 @@
 /** What tests of whole clusters ask: Docker itself where it can tell, the agents where only they know. */
+import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import { fetchSnapshot } from '../../src/control/client.ts';
 import type { Snapshot } from '../../src/core/snapshot.ts';
@@ -40,6 +41,15 @@ interface ApiTask {
 
 /** What the agent of a Pi shows. */
 export const snapshotOf = (lab: Lab, pi: string): Promise<Snapshot> => fetchSnapshot(lab.inside(pi, AGENT_SOCKET));
+
+/** Of the agent's process inside the Pi, or `none`: tells a new one from the one before. */
+export function agentPid(lab: Lab, pi: string): string {
+  try {
+    return readFileSync(lab.inside(pi, '/run/lab/agent.pid'), 'utf8').trim();
+  } catch {
+    return 'none';
+  }
+}
 
 async function firstAnswer<T>(pis: readonly string[], ask: (pi: string) => Promise<T>): Promise<T> {
   let last: unknown;

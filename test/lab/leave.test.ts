@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { EXIT } from '../../src/errors.ts';
 import { canMakeNamespaces } from '../io/netns.ts';
 import {
+  agentPid,
   answersEverywhere,
   formed,
   type Node,
@@ -43,10 +43,8 @@ describe.skipIf(!canMakeNamespaces)('leaving a cluster that runs whoami', () => 
     lab().run(pi, [
       'sh',
       '-c',
-      'nft list tables; iptables -S; [ ! -e /run/docker/netns/ingress_sbox ] || nsenter --net=/run/docker/netns/ingress_sbox nft list tables',
+      'nft list tables; iptables -S; [ "$(stat -f -c %T /run/docker/netns/ingress_sbox)" != nsfs ] || nsenter --net=/run/docker/netns/ingress_sbox nft list tables',
     ]);
-
-  const agentPid = (pi: string): string => readFileSync(lab().inside(pi, '/run/lab/agent.pid'), 'utf8').trim();
 
   const answerAll = async (pis: string[], tasks: { container: string }[]) =>
     answersEverywhere(
@@ -81,11 +79,11 @@ describe.skipIf(!canMakeNamespaces)('leaving a cluster that runs whoami', () => 
         .pis()
         .find(pi => !present.has(pi));
       if (gone === undefined) throw new Error('nobody has left');
-      const before = agentPid(gone);
+      const before = agentPid(lab(), gone);
       await lab().signalAgent(gone, 'SIGKILL');
       const snapshot = await waitFor(() => snapshotOf(lab(), gone), {
         what: 'the new agent to know all Pis',
-        is: ({ cluster }) => agentPid(gone) !== before && cluster.pis.length === 4,
+        is: ({ cluster }) => agentPid(lab(), gone) !== before && cluster.pis.length === 4,
       });
       expect(snapshot.self).toMatchObject({ intent: 'left', swarm: { state: 'none' } });
       expect(snapshot.doing).toMatch(/has left/);

@@ -1,0 +1,39 @@
+import { describe, expect, it } from 'vitest';
+import { active, engineSwarm, facts, leader, leading, manager, node, nodeIdOf, peer, plan } from './build.ts';
+
+const marked = { 'pi-swarm.id': '0000000000000003', 'pi-swarm.leaving': 'leave' };
+const leaves = { intent: 'leave' as const, swarm: active('pi3') };
+
+describe('L1 as the leader sees it', () => {
+  it('forgets a Pi that left once it is out, and not while it is still on its way', () => {
+    const listed = [manager('pi1'), node('pi2'), node('pi3', { state: 'down', availability: 'drain', labels: marked })];
+    const it_ = leading(listed);
+    expect(plan({ ...it_, peers: [...it_.peers, peer('pi3', leaves)] }).join()).not.toContain('remove pi3');
+    expect(plan({ ...it_, peers: [...it_.peers, peer('pi3', leaves, { liveness: 'dead' })] })).toEqual(['remove pi3']);
+    expect(plan({ ...it_, peers: [...it_.peers, peer('pi3', { intent: 'left' })] })).toEqual(['remove pi3']);
+    expect(plan(it_)).toEqual(['remove pi3']);
+  });
+});
+
+describe('L1 on the Pi that goes', () => {
+  const leaving = (members: string[]) =>
+    facts({
+      engineSwarm: engineSwarm('pi1'),
+      memory: { intent: 'leave', swarmId: 'swarm-a', swarmNodeId: nodeIdOf('pi1') },
+      peers: [peer('pi2', { swarm: leader('pi2'), members })],
+    });
+
+  it('goes when the leader has removed it already', () => {
+    expect(plan(leaving([nodeIdOf('pi2')]), 6_000)).toEqual([
+      'leave the swarm by force',
+      'forget the swarm',
+      'intend to left',
+    ]);
+  });
+
+  it('waits for the leader while it is listed, or has only just joined', () => {
+    const waits = ['wait: the leader has not drained this Pi yet'];
+    expect(plan(leaving([nodeIdOf('pi1'), nodeIdOf('pi2')]), 6_000)).toEqual(waits);
+    expect(plan(leaving([nodeIdOf('pi2')]), 1_000)).toEqual(waits);
+  });
+});
