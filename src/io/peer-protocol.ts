@@ -1,5 +1,5 @@
 /** What goes over the wire between two agents: versions, limits, shapes. docs/protocol.md says it in words. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { ActiveSwarm, NodeId, PeerHint, PiStatus, SwarmSummary, Vitals } from '../core/world.ts';
 import { RefusedError } from '../errors.ts';
 
