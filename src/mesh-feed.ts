@@ -3,6 +3,7 @@ import { type MeshTable, meshTable, meshVersion } from './core/mesh.ts';
 import type { World } from './core/observe.ts';
 import { type ClusterView, deadNodes } from './core/show.ts';
 import type { SwarmService, SwarmTask } from './core/world.ts';
+import { readMeshTable } from './peer-answers.ts';
 import type { Peers } from './ports.ts';
 import { leaderOf } from './swarm-peers.ts';
 
@@ -30,6 +31,7 @@ export class MeshFeed {
   #current: Versioned | undefined;
   #made: { services: SwarmService[]; tasks: SwarmTask[]; result: Versioned } | undefined;
   #fetching = false;
+  #troubled = false;
   #world: World | undefined;
 
   constructor(ports: MeshFeedPorts) {
@@ -94,12 +96,13 @@ export class MeshFeed {
     this.#fetching = true;
     try {
       const answer = await peers.request(leader.id, 'mesh-table', {}, { timeoutMs: FETCH_MS });
-      const { version: got, table } = (answer ?? {}) as Partial<Versioned>;
-      if (typeof got !== 'string' || !Array.isArray(table)) return;
-      this.#current = { version: got, table };
+      this.#current = readMeshTable(answer) ?? this.#current;
+      this.#troubled = false;
       this.refresh();
     } catch (error) {
-      this.#ports.trouble('could not fetch the published ports from the leader', error);
+      // Each turn tries again: one line for the first of a row is enough.
+      if (!this.#troubled) this.#ports.trouble('could not fetch the published ports from the leader', error);
+      this.#troubled = true;
     } finally {
       this.#fetching = false;
     }

@@ -4,6 +4,7 @@ import { type ClusterView, type ShowContext, show } from './core/show.ts';
 import type { Snapshot } from './core/snapshot.ts';
 import type { Decision } from './core/step.ts';
 import type { PiStatus } from './core/world.ts';
+import { readClusterView } from './peer-answers.ts';
 import type { Peers } from './ports.ts';
 import { leaderOf } from './swarm-peers.ts';
 
@@ -78,14 +79,8 @@ export class Reporter {
     const leader = leaderOf(peers(), swarm.swarmId);
     if (leader === undefined) return;
     try {
-      const view = (await peers()?.request(
-        leader.id,
-        'cluster-view',
-        {},
-        { timeoutMs: FETCH_MS },
-      )) as Partial<ClusterView>;
-      const { nodes, services, tasks } = view ?? {};
-      if (nodes && services && tasks) this.#fetched = { atMs: now(), view: { nodes, services, tasks } };
+      const view = readClusterView(await peers()?.request(leader.id, 'cluster-view', {}, { timeoutMs: FETCH_MS }));
+      if (view) this.#fetched = { atMs: now(), view };
     } catch {
       // The snapshot then shows what this Pi knows by itself, and says that no leader answers.
     }

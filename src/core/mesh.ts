@@ -172,15 +172,18 @@ function portsByProtocol(table: MeshTable): { protocol: string; list: string }[]
   });
 }
 
-function isSound(port: MeshPort): boolean {
+function isSound(port: MeshPort | null): boolean {
+  if (port === null || typeof port !== 'object') return false;
   const { protocol, published, targets, draining } = port;
   if (protocol !== 'tcp' && protocol !== 'udp') return false;
   if (!Number.isInteger(published) || published < 1 || published > 65535) return false;
-  return [targets, draining].every(list => Array.isArray(list) && list.every(({ address }) => isAddress(address)));
+  return [targets, draining].every(list => Array.isArray(list) && list.every(target => isAddress(target?.address)));
 }
 
-const isAddress = (value: string): boolean =>
-  /^\d{1,3}(\.\d{1,3}){3}$/.test(value) && value.split('.').every(part => Number(part) <= 255);
+const isAddress = (value: unknown): value is string =>
+  typeof value === 'string' &&
+  /^\d{1,3}(\.\d{1,3}){3}$/.test(value) &&
+  value.split('.').every(part => Number(part) <= 255);
 
 const sorted = (targets: MeshTarget[] = []): MeshTarget[] =>
   [...targets].sort((a, b) => (a.address < b.address ? -1 : 1));
