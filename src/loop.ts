@@ -18,6 +18,8 @@ const EAGER_MS = 250;
 const CALM_MS = 2_000;
 /** A step that fails is tried again at this pace, doubled each time up to the limit. */
 const RETRY_MS = { first: 500, most: 15_000 } as const;
+/** So often in a row may one plan succeed before it is taken for one without effect (and writes to the SD card for nothing). */
+const REPEATS_FREE = 3;
 /** No step takes longer than this; joins are the longest. */
 const STEP_LIMIT_MS = 45_000;
 
@@ -44,6 +46,8 @@ export class Loop {
   #world: World | undefined;
   #said = '';
   #failures = { plan: '', count: 0 };
+  /** The same steps, carried out again and again without being missed the next turn, have no effect. */
+  #repeats = { plan: '', count: 0 };
   #wake: AbortController | undefined;
   #woken = false;
 
@@ -59,12 +63,18 @@ export class Loop {
 
   /** Turns until `signal` aborts, or until a decision says that this Pi may stop. Never throws. */
   async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      this.#woken = false;
-      const waitMs = await this.#turnOnce(signal);
-      if (waitMs === undefined) return;
-      await this.#ports.clock.sleep(Math.min(waitMs, PACE_MS), signal);
-      await this.#rest(waitMs - PACE_MS, signal);
+    const end = (): void => this.#wake?.abort();
+    signal.addEventListener('abort', end);
+    try {
+      while (!signal.aborted) {
+        this.#woken = false;
+        const waitMs = await this.#turnOnce(signal);
+        if (waitMs === undefined) return;
+        await this.#ports.clock.sleep(Math.min(waitMs, PACE_MS), signal);
+        await this.#rest(waitMs - PACE_MS, signal);
+      }
+    } finally {
+      signal.removeEventListener('abort', end);
     }
   }
 
@@ -73,25 +83,31 @@ export class Loop {
     const { clock, log, publish } = this.#ports;
     let facts: Facts;
     try {
-      facts = await this.#ports.collect(signal);
+      facts = await unlessAborted(this.#ports.collect(signal), signal);
     } catch (error) {
       if (!signal.aborted) log.trouble('could not collect the facts', error);
       return CALM_MS;
     }
     const { world, decision, status } = turn(facts, this.#world);
     this.#world = world;
-    publish(world, decision, status);
+    try {
+      publish(world, decision, status);
+    } catch (error) {
+      log.trouble('could not tell others what was decided', error);
+    }
     this.#say(decision);
     if (decision.mayStop) return undefined;
     if (decision.steps.length === 0) {
       this.#failures = { plan: '', count: 0 };
+      this.#repeats = { plan: '', count: 0 };
       const calm = world.swarm.state === 'active' && world.memory.intent === 'stay';
       return calm ? Math.min(CALM_MS, this.#ports.restMs?.() ?? CALM_MS) : EAGER_MS;
     }
     const done = await this.#carryOut(decision, signal);
-    if (done) return PACE_MS;
+    const tries = done ? this.#repeats.count - REPEATS_FREE : this.#failures.count;
+    if (tries < 1) return PACE_MS;
     const { first, most } = RETRY_MS;
-    const backoffMs = Math.min(most, first * 2 ** Math.min(10, this.#failures.count - 1));
+    const backoffMs = Math.min(most, first * 2 ** Math.min(10, tries - 1));
     return backoffMs * (0.75 + clock.random() / 2);
   }
 
@@ -103,7 +119,8 @@ export class Loop {
       if (signal.aborted) return false;
       const startMs = clock.now();
       try {
-        await execute(step, AbortSignal.any([signal, AbortSignal.timeout(STEP_LIMIT_MS)]));
+        const limited = AbortSignal.any([signal, AbortSignal.timeout(STEP_LIMIT_MS)]);
+        await unlessAborted(execute(step, limited), signal);
         log.step(step, clock.now() - startMs);
       } catch (error) {
         log.step(step, clock.now() - startMs, error);
@@ -112,13 +129,15 @@ export class Loop {
       }
     }
     if (this.#failures.plan === plan) this.#failures = { plan: '', count: 0 };
+    this.#repeats = { plan, count: this.#repeats.plan === plan ? this.#repeats.count + 1 : 1 };
     return true;
   }
 
   async #rest(ms: number, signal: AbortSignal): Promise<void> {
     if (ms <= 0 || this.#woken || signal.aborted) return;
+    // Not AbortSignal.any(): each leaves 60 bytes behind in `signal`, which lives for months.
     this.#wake = new AbortController();
-    await this.#ports.clock.sleep(ms, AbortSignal.any([signal, this.#wake.signal]));
+    await this.#ports.clock.sleep(ms, this.#wake.signal);
     this.#wake = undefined;
   }
 
@@ -129,6 +148,24 @@ export class Loop {
     if (steady === this.#said) return;
     this.#said = steady;
     this.#ports.log.decision(decision);
+  }
+}
+
+/** A stop does not wait for an engine that hangs or a disk that is dying. @throws what aborted it */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let abort = (): void => {};
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+    // Whichever lost the race may still reject.
+    aborted.catch(() => undefined);
+    work.catch(() => undefined);
   }
 }
 
