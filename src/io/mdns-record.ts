@@ -9,6 +9,8 @@ export const RECORD_VERSION = '1';
 
 /** More records than any honest announcement of ours has; the rest of a packet is not read. */
 const RECORDS_PER_PACKET_MAX = 64;
+/** Each Pi announces itself and nobody else. A reflector may put some together; a forger as many as fit. */
+const PIS_PER_PACKET_MAX = 4;
 const NAME_CHARS_MAX = 63;
 const HEX16 = /^[0-9a-f]{16}$/;
 
@@ -100,6 +102,7 @@ export function readPacket(packet: MdnsPacket, sender: string): ReadResult {
   const records = [...packet.answers, ...packet.additionals].slice(0, RECORDS_PER_PACKET_MAX);
   const result: ReadResult = { heard: [], invalid: 0 };
   for (const record of records) {
+    if (result.heard.length >= PIS_PER_PACKET_MAX) break;
     const dot = record.name.indexOf('.');
     if (record.type !== 'TXT' || !equal(record.name.slice(dot + 1), SERVICE_NAME)) continue;
     const pairs = pairsOf(record.data);

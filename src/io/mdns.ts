@@ -29,6 +29,8 @@ const PERIOD_MS_MAX = 10 * 60_000;
 const HINTS_MAX = 256;
 const FOREIGN_TAGS_MAX = 32;
 const FOREIGN_MS = 10 * 60_000;
+/** Anybody can make up clusters: how often one more of them is worth a line in the log. */
+const FOREIGN_LOG_EVERY_MS = 60_000;
 const RETRY_MS_MAX = 30_000;
 const GOODBYE_MS_MAX = 300;
 
@@ -76,6 +78,7 @@ export class MdnsDiscovery implements Discovery {
   readonly #timers = new Map<'query' | 'announce' | 'greet' | 'reopen', NodeJS.Timeout>();
   #invalid = 0;
   #greetedMs = Number.NEGATIVE_INFINITY;
+  #foreignLoggedMs = Number.NEGATIVE_INFINITY;
   #session: Session | undefined;
   /** Counts rebuilds, so that a slow one notices that it is out of date. */
   #generation = 0;
@@ -242,9 +245,13 @@ export class MdnsDiscovery implements Discovery {
   }
 
   #noteForeign(tag: string): void {
-    if (!this.#foreign.has(tag)) this.#options.log?.info({ tag }, 'another cluster is on this network; left alone');
+    const now = this.#options.clock.now();
+    if (!this.#foreign.has(tag) && now - this.#foreignLoggedMs >= FOREIGN_LOG_EVERY_MS) {
+      this.#foreignLoggedMs = now;
+      this.#options.log?.info({ tag }, 'another cluster is on this network; left alone');
+    }
     this.#foreign.delete(tag);
-    this.#foreign.set(tag, this.#options.clock.now());
+    this.#foreign.set(tag, now);
     evictOldest(this.#foreign, FOREIGN_TAGS_MAX);
   }
 }

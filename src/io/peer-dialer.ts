@@ -58,7 +58,8 @@ export class PeerDialer {
   }
 
   tick(): void {
-    if (this.#stopped || !this.#ports.ready()) return;
+    // Hints may come by the thousand: where nothing can be dialled, nobody is looked at.
+    if (this.#stopped || this.#active >= AT_ONCE_MAX || !this.#ports.ready()) return;
     const now = this.#ports.now();
     for (const [key, dial] of this.#dials) {
       if (dial.active) continue;
@@ -74,8 +75,11 @@ export class PeerDialer {
 
   /** Gives up the address that failed most often. */
   #makeRoom(): boolean {
-    const idle = [...this.#dials].filter(([, dial]) => !dial.active && dial.attempts > 0);
-    const worst = idle.sort(([, a], [, b]) => b.attempts - a.attempts)[0];
+    let worst: [string, Dial] | undefined;
+    for (const one of this.#dials) {
+      const [, { active, attempts }] = one;
+      if (!active && attempts > (worst?.[1].attempts ?? 0)) worst = one;
+    }
     return worst !== undefined && this.#dials.delete(worst[0]);
   }
 

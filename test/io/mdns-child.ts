@@ -12,7 +12,11 @@ const clock = {
   random: () => Math.random(),
 };
 const network = new HostNetwork({ interface: 'auto', refreshMs: 200 });
-const discovery = new MdnsDiscovery({ ...options, network, clock });
+const log = {
+  info: (_fields: object, text: string) => print({ event: 'log', text }),
+  warn: () => {},
+};
+const discovery = new MdnsDiscovery({ ...options, network, clock, log: log as never });
 discovery.onHint(hint => print({ event: 'hint', ...hint, atMs: Date.now() }));
 discovery.onGoodbye(id => print({ event: 'goodbye', id }));
 network.onChange(state => print({ event: 'network', address: state.chosen?.address }));

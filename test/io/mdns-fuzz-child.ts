@@ -3,7 +3,12 @@ import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { MDNS_ADDRESS, MDNS_PORT } from '../../src/io/mdns-socket.ts';
 
-const { address, seed } = JSON.parse(process.argv[2] ?? '{}') as { address: string; seed: number };
+const { address, seed, tags } = JSON.parse(process.argv[2] ?? '{}') as {
+  address: string;
+  seed: number;
+  /** Sound announcements of ever new clusters instead. */
+  tags?: boolean;
+};
 let state = seed;
 const random = (below: number): number => {
   state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -28,6 +33,7 @@ const good = ['v=1', `tag=${tag}`, `id=${id}`, 'port=3378', 'name=x'];
 const valid = forged(good, id);
 
 function packet(kind: number): Buffer {
+  if (tags) return forged([...good, `tag=${randomBytes(8).toString('hex')}`].toSpliced(1, 1), id);
   if (kind === 0) return randomBytes(1 + random(600));
   if (kind === 1) return randomBytes(5000);
   if (kind === 2) return Buffer.concat([Buffer.from([0, 0, 0x84, 0, 255, 255, 255, 255, 255, 255, 255, 255])]);

@@ -123,6 +123,17 @@ describe.skipIf(!canMakeNamespaces)('mDNS on a LAN of namespaces', () => {
     expect(last(one, 'stats')).toMatchObject({ foreignClusters: 1 });
   });
 
+  it('writes one line, not thousands, when somebody makes up clusters', async () => {
+    const one = start(1);
+    await until('pi1 started', () => last(one, 'started'));
+    const fuzz = lan.run(lan.addPi(66), fuzzer.path, { address: '10.77.0.66', seed: 1, tags: true });
+    await until('the forgeries are out', () => last(fuzz, 'done'));
+    one.say('stats');
+    await until('the statistics', () => last(one, 'stats'));
+    expect(last(one, 'stats')).toMatchObject({ foreignClusters: 32 });
+    expect(one.lines.filter(line => line['event'] === 'log')).toHaveLength(1);
+  });
+
   it('survives garbage and forgeries, counts them, and goes on finding Pis', async () => {
     const one = start(1);
     await until('pi1 started', () => last(one, 'started'));
