@@ -133,6 +133,9 @@ export const messageOf = (error: unknown): string => (error instanceof Error ? e
 /** Rebuilds an error that came over a socket; anything that is not one becomes a plain failure. */
 export function fromWire(value: unknown): PiSwarmError {
   const wire = (typeof value === 'object' && value !== null ? value : {}) as Partial<WireError>;
-  const code = wire.code !== undefined && wire.code in EXIT ? wire.code : 'failure';
-  return new PiSwarmError(code, String(wire.message ?? 'no reason was given'), wire.cure);
+  // `in` would also find what every object has, such as `constructor`; and no error is `ok`.
+  const { code, message, cure } = wire;
+  const known = typeof code === 'string' && Object.hasOwn(EXIT, code) && (code as string) !== 'ok';
+  const text = typeof message === 'string' ? message : 'no reason was given';
+  return new PiSwarmError(known ? code : 'failure', text, typeof cure === 'string' ? cure : undefined);
 }

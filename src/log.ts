@@ -4,6 +4,7 @@
  */
 import pino, { type DestinationStream, type Level, type LevelWithSilent, type Logger } from 'pino';
 import { isPiSwarmError } from './errors.ts';
+import { printable, printableLines } from './printable.ts';
 import { redact } from './redact.ts';
 
 export type { Logger } from 'pino';
@@ -92,7 +93,7 @@ function readable(line: string): string {
   const pairs = Object.entries(fields).map(
     ([key, value]) => `  ${key}=${typeof value === 'string' ? quoted(value) : JSON.stringify(value)}`,
   );
-  const text = `${String(time).slice(11, 23)} ${label} ${String(msg ?? '')}${pairs.join('')}\n`;
+  const text = `${String(time).slice(11, 23)} ${label} ${printable(`${String(msg ?? '')}${pairs.join('')}`)}\n`;
   return text + [error, cause].map(inLines).join('');
 }
 
@@ -104,5 +105,5 @@ function inLines(error: unknown): string {
   if (typeof error !== 'object' || error === null) return `    ${String(error)}\n`;
   const { message, cure, stack, cause } = error as Record<string, unknown>;
   const lines = [stack ?? message, cure].filter(part => part !== undefined).join('\n');
-  return `${lines.replace(/^/gm, '    ')}\n${inLines(cause)}`;
+  return `${printableLines(lines).replace(/^/gm, '    ')}\n${inLines(cause)}`;
 }

@@ -2,6 +2,7 @@
 import { request } from 'node:http';
 import type { Snapshot } from '../core/snapshot.ts';
 import { fromWire, PiSwarmError, TimeoutError } from '../errors.ts';
+import { printableLines } from '../printable.ts';
 import { CONTROL_LIMITS } from './wire.ts';
 
 /** Path of the agent's unix socket. */
@@ -78,9 +79,10 @@ function exchange(
   });
 }
 
+/** What is in it may be the words of any Pi, and will be shown on a terminal. */
 function parse(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return JSON.parse(text, (_key, value) => (typeof value === 'string' ? printableLines(value) : value));
   } catch {
     return undefined;
   }

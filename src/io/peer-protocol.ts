@@ -2,6 +2,7 @@
 import * as z from 'zod';
 import type { ActiveSwarm, NodeId, PeerHint, PiStatus, SwarmSummary, Vitals } from '../core/world.ts';
 import { RefusedError } from '../errors.ts';
+import { printable } from '../printable.ts';
 
 /** Integer versions of the peer protocol that this release speaks. The path's `v1` is the framing, which stays. */
 export const VERSIONS: VersionRange = { min: 1, max: 1 };
@@ -49,7 +50,8 @@ export interface Beat {
   status?: PiStatus;
 }
 
-const text = z.string().max(256);
+/** Ends in logs, MQTT and on terminals. */
+const text = z.string().max(256).overwrite(printable);
 const port = z.int().min(1).max(65_535);
 const count = z.number().min(0).max(1e15);
 const id = z.string().regex(/^[0-9a-f]{16}$/);
@@ -68,7 +70,7 @@ const active = z.object({
   summary: summary.optional(),
 });
 const stuck = <S extends string>(state: S) =>
-  z.object({ state: z.literal(state), nodeId: text, reason: z.string().max(1024) });
+  z.object({ state: z.literal(state), nodeId: text, reason: z.string().max(1024).overwrite(printable) });
 const swarm = z.discriminatedUnion('state', [
   z.object({ state: z.literal('none') }),
   z.object({ state: z.literal('foreign'), nodeId: text }),
