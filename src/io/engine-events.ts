@@ -97,12 +97,13 @@ export class EngineEvents {
 
   #read(line: string): void {
     if (line.trim() === '') return;
-    let event: { Type?: string; Action?: string };
+    let event: { Type?: string; Action?: string } | null;
     try {
       event = JSON.parse(line) as typeof event;
     } catch {
       return;
     }
+    if (typeof event !== 'object' || event === null) return;
     if (NOISE.test(event.Action ?? '')) return;
     this.#changed(event.Type === 'container' ? 'container' : event.Type === 'daemon' ? 'engine' : 'swarm');
   }

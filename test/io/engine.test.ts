@@ -109,6 +109,16 @@ describe('an engine that is not as it should be', () => {
     }
   });
 
+  it.each(['null', '7', '"text"', '[]', '{"Action":7}', '{"half'])('lives on when its events are %s', async line => {
+    await serve((request, response) => {
+      if (request.url?.includes('/events')) response.write(`${line}\n{"Type":"node","Action":"update"}\n`);
+      else response.end('{"ApiVersion":"1.41"}');
+    });
+    const changes: string[] = [];
+    engine.onChange(what => changes.push(what));
+    await until(() => changes.includes('swarm'), 5_000, `the event after ${line}`);
+  });
+
   it('reports a load that failed inside of an answer of status 200', async () => {
     await serve((request, response) => {
       request
