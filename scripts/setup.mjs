@@ -31,6 +31,7 @@ const PROGRAMS = [
   { program: 'curl', packages: ['curl'], why: 'asks the Pis who they are' },
   { program: 'openssl', packages: ['openssl'], why: 'the tests let it judge our certificates', tests: true },
   { program: 'mosquitto', packages: ['mosquitto'], why: 'the tests talk to a real MQTT broker', tests: true },
+  { program: 'docker-registry', packages: ['docker-registry'], why: 'the tests pull images from it', tests: true },
   { program: 'mosquitto_sub', packages: ['mosquitto-clients'], why: 'the tests listen with it', tests: true },
 ];
 

@@ -6,13 +6,18 @@ import { note, say } from './output.ts';
 import { whereText } from './services.ts';
 import { waitFor } from './wait.ts';
 
-/** A task may fail once for a passing reason; so many failures with nothing running will not cure themselves. */
+/**
+ * A task may fail once for a passing reason; when so many of each copy have failed and nothing runs, it will not cure
+ * itself. The engine forgets old tasks, so the failures are counted as they are seen.
+ */
 const FAILURES_MAX = 3;
+const COPIES_COUNTED = 3;
 
 /** @throws PiSwarmError `unhealthy` when tasks keep failing, TimeoutError at the limit; both with the tasks' reason */
 export async function waitUntilRuns(socket: string, name: string, limitMs: number): Promise<ServiceDetail> {
   const cure = `Watch it: pi-swarm services. Its output: docker service logs ${name} (on a manager). Give up: pi-swarm rm ${name}`;
-  let failedBefore: number | undefined;
+  let before: Set<string> | undefined;
+  const failed = new Set<string>();
   let last: ServiceDetail | undefined;
   let runsSinceMs: number | undefined;
   const service = await waitFor<ServiceDetail>({
@@ -21,8 +26,11 @@ export async function waitUntilRuns(socket: string, name: string, limitMs: numbe
     cure,
     look: async () => {
       last = await look(socket, name, last);
-      failedBefore ??= last.failed;
-      if (last.running === 0 && last.desired > 0 && last.failed - failedBefore >= FAILURES_MAX) {
+      const ids = last.failures.map(({ task }) => task);
+      before ??= new Set(ids);
+      for (const id of ids) if (!before.has(id)) failed.add(id);
+      const enough = FAILURES_MAX * Math.min(last.desired, COPIES_COUNTED);
+      if (last.running === 0 && last.desired > 0 && failed.size >= enough) {
         throw new PiSwarmError('unhealthy', `${name} does not run: ${reasonOf(last)}`, cure);
       }
       return last;

@@ -67,6 +67,7 @@ const platformText = ({ os, architecture, variant }: ImagePlatform): string =>
 function pisText(nodes: readonly SwarmNode[]): string {
   const groups = [...new Set(nodes.map(node => node.architecture))].map(architecture => {
     const names = nodes.filter(node => node.architecture === architecture).map(node => node.hostname);
+    names.sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
     return `${architecture} (${names.join(', ')})`;
   });
   return `the Pis are ${groups.join(' and ')}`;

@@ -34,6 +34,7 @@ export async function oneService(
   const failed = tasks.filter(task => task.serviceId === service.id && FAILED.has(task.state));
   const pending = tasks.filter(task => task.serviceId === service.id && task.state === 'pending' && task.error);
   const failures = [...failed, ...pending].slice(-FAILURES_SHOWN).map(task => ({
+    task: task.id,
     pi: names.get(task.nodeId) ?? 'no Pi',
     state: task.state,
     reason: task.error ?? task.state,

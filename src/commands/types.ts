@@ -53,8 +53,8 @@ export interface ServiceReport {
 
 export interface ServiceDetail extends ServiceReport {
   /** The latest reasons why tasks do not run, newest last; at most five. */
-  failures: { pi: string; state: string; reason: string }[];
-  /** How many tasks have failed; bounded by the engine's task history. */
+  failures: { task: string; pi: string; state: string; reason: string }[];
+  /** How many failed tasks the engine still remembers: it keeps the last few of each slot. */
   failed: number;
   /** How many of the live Pis answer on its published ports by now; absent where it publishes none. */
   open?: { pis: number; of: number };

@@ -151,7 +151,7 @@ describe('scale, rm, services', () => {
     manager.tasks.push(taskOf(6, { state: 'rejected', desired: 'shutdown', error: 'No such image: web' }));
     expect(await local('service', { name: 'whoami' })).toMatchObject({
       failed: 1,
-      failures: [{ pi: 'pi3', state: 'rejected', reason: 'No such image: web' }],
+      failures: [{ task: expect.any(String), pi: 'pi3', state: 'rejected', reason: 'No such image: web' }],
     });
   });
 });
