@@ -1,5 +1,6 @@
 /** `deploy` and `prepare-whoami`: a new service, checked before anything is created. On a manager. */
 import * as z from 'zod';
+import { isImageName } from '../core/image.ts';
 import { RESERVED_PORTS } from '../core/mesh.ts';
 import type { SwarmNode, SwarmService } from '../core/world.ts';
 import { messageOf, RefusedError, UsageError } from '../errors.ts';
@@ -88,6 +89,7 @@ function wishOf(deps: CommandDeps, body: z.output<typeof deployBody>): ServiceWi
       '--global runs one on every Pi; leave out one of the two.',
     );
   }
+  if (!isImageName(body.image)) throw notAnImage(body.image);
   const { image, name, global, replicas = 1, ports, restartDelayMs, command, memoryLimitBytes, ...rest } = body;
   return {
     ...rest,
@@ -109,11 +111,14 @@ export function nameOf(image: string): string {
   const last = image.split('@')[0]?.split('/').at(-1)?.split(':')[0] ?? '';
   const name = last.replace(/[^a-zA-Z0-9_.-]/g, '-').slice(0, 63);
   if (/^[a-zA-Z0-9]/.test(name)) return name.replace(/[^a-zA-Z0-9]+$/, '');
-  throw new UsageError(
+  throw notAnImage(image);
+}
+
+const notAnImage = (image: string): UsageError =>
+  new UsageError(
     `${image} is not the name of an image`,
     'Write it as for docker run: nginx, nginx:1.27, registry.example.org/team/web',
   );
-}
 
 /** The same deploy again is fine; anything else needs a decision that is not ours. */
 function refuseUnlessSame(wish: ServiceWish, service: SwarmService): void {

@@ -142,8 +142,14 @@ export class EngineCalls {
   }
 }
 
+/** Characters of RFC 3986 section 3.3; neither empty segments nor `.` and `..`. */
+const PATH = /^(?:\/(?!\.{1,2}(?:\/|$))[\w.~!$&'()*+,;=:@%[\]-]+)+$/;
+
 function dial(docker: Docker, request: EngineRequest, signal: AbortSignal): Promise<unknown> {
   const { method, path, query, body } = request;
+  // The engine answers others with a redirect to the tidy path, which the modem follows to any host, and crashes there.
+  if (!PATH.test(path))
+    throw new EngineError(`could not ${request.what}: there is no such path`, undefined, { code: 'refused' });
   const statusCodes = { 200: true, 201: true, 202: true, 204: true, 304: true } as unknown as Record<string, boolean>;
   // `?` makes the modem add the query; `_query` and `_body` keep it from sending one as the other.
   const options = {

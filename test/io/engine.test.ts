@@ -119,6 +119,17 @@ describe('an engine that is not as it should be', () => {
     await until(() => changes.includes('swarm'), 5_000, `the event after ${line}`);
   });
 
+  it.each(['../../etc', '..', 'a//b', 'x?y=z', 'x#y', 'a b'])('is not asked for paths made of %j', async image => {
+    const asked: (string | undefined)[] = [];
+    await serve((request, response) => {
+      asked.push(request.url);
+      // As the engine does: https://pkg.go.dev/net/http#ServeMux
+      response.writeHead(301, { location: '//no-such-host.invalid/json' }).end();
+    });
+    expect(await failureOf(engine.hasImage(image))).toMatchObject({ name: 'EngineError', code: 'refused' });
+    expect(asked).toEqual([]);
+  });
+
   it('reports a load that failed inside of an answer of status 200', async () => {
     await serve((request, response) => {
       request
