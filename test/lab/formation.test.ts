@@ -1,6 +1,6 @@
-import { describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { nodesOf, oneCluster } from './cluster.ts';
-import { agentIsUp, agreed, becomeOne, startAgents, startOver, statusOf } from './forming.ts';
+import { agentIsUp, agreed, becomeOne, startAgents, startOver, statusOf, timesDone } from './forming.ts';
 import { dockerOf, useLab, waitFor } from './harness.ts';
 
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
@@ -23,6 +23,9 @@ interface ApiSwarm {
 describe('Pis of one cluster become one swarm', () => {
   const lab = useLab(oneCluster({ pis: 3, agents: false }));
   const swarmOf = async (pi: string): Promise<ApiSwarm> => (await dockerOf(lab(), pi).swarmInspect()) as ApiSwarm;
+
+  // Two that merge in the end would look the same, and cost a Pi its swarm on the way.
+  afterEach(() => expect(timesDone(lab(), 'init a new swarm')).toBe(1));
 
   test('when all agents start at once', async () => {
     await startAgents(lab());

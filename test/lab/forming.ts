@@ -20,7 +20,7 @@ export const kindsOf = (snapshot: Snapshot): string[] => snapshot.notices.map(({
 /** Names of the Pis that it shows, in order. */
 export const pisOf = (snapshot: Snapshot): string[] => snapshot.cluster.pis.map(({ name }) => name).sort();
 
-/** Each of these Pis, asked by itself, shows exactly them as one sound swarm. @returns the swarm's id */
+/** Each of these Pis, asked by itself, hears all of them, shows exactly them as one sound swarm and has no more to do. @returns its id */
 export async function agreed(lab: Lab, pis: readonly string[], timeoutMs = 20_000): Promise<string> {
   const views = await waitFor(() => Promise.all(pis.map(pi => snapshotOf(lab, pi))), {
     what: `${pis.join(', ')} to agree that they are one swarm`,
@@ -35,11 +35,12 @@ export async function agreed(lab: Lab, pis: readonly string[], timeoutMs = 20_00
 /** Waits until these Pis are one swarm, in Docker's eyes and in each agent's, and says how long it took. */
 export async function becomeOne(lab: Lab, pis: readonly string[], managers: number, what: string): Promise<Node[]> {
   const began = performance.now();
-  const nodes = await formed(lab, pis, managers);
+  await formed(lab, pis, managers);
   const formedAfter = secondsSince(began);
   await agreed(lab, pis);
   console.info(`${what}: formed after ${formedAfter} s, all agree after ${secondsSince(began)} s`);
-  return nodes;
+  // That many managers for good, not only on the way to more.
+  return formed(lab, pis, managers, 1_000);
 }
 
 /** Every Pi with a fresh card, its engine up and its agent off; all on one LAN. */
@@ -55,3 +56,7 @@ export async function startOver(lab: Lab): Promise<void> {
 
 export const startAgents = (lab: Lab, pis: readonly string[] = lab.pis()): Promise<unknown> =>
   Promise.all(pis.map(pi => lab.startAgent(pi)));
+
+/** How often the agents of these Pis have carried out a step, by their logs. */
+export const timesDone = (lab: Lab, step: string): number =>
+  lab.pis().reduce((sum, pi) => sum + lab.logs(pi, 'agent', 500).split(`"msg":"${step}: done"`).length - 1, 0);
