@@ -153,6 +153,8 @@ export class BrokerLink {
       resubscribe: false,
       queueQoSZero: false,
       timerVariant: 'native',
+      // Two bytes for each of 65536 numbers, made once and kept: 10 MB.
+      writeCache: false,
       will: { topic: will.topic, payload: Buffer.from(will.payload), qos: 1, retain: true },
       username: config.username,
       password: password?.replace(/\r?\n$/, '') ?? config.password,
