@@ -98,7 +98,7 @@ export function mergeVerdict(world: World): MergeVerdict {
   return { verdict: 'alone' };
 }
 
-/** F3's alarm as any Pi of the two swarms can see it: both leaders say that they have services. @returns the other swarm */
+/** F3's alarm as each Pi of the two swarms can see it: both leaders say that they have services. @returns the other swarm */
 export function rivalOf(world: World): string | undefined {
   const { swarm } = world;
   if (swarm.state !== 'active') return undefined;

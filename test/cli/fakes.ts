@@ -65,6 +65,7 @@ export class FakeManager {
   intents: string[] = [];
   /** What each task fails with. */
   fail: string | undefined;
+  #failures = 0;
   prepared = 0;
 
   readonly engine: CommandDeps['engine'] = only<CommandDeps['engine']>({
@@ -100,13 +101,15 @@ export class FakeManager {
     if (service.replicas !== undefined) service.replicas = replicas;
     service.desired = replicas;
     service.running = this.fail === undefined ? replicas : 0;
-    const more = this.fail === undefined ? {} : { state: 'rejected', desired: 'shutdown', error: this.fail };
-    const count = this.fail === undefined ? replicas : 1;
-    const kept = this.tasks.filter(task => task.serviceId !== service.id || this.fail !== undefined);
-    this.tasks = [
-      ...kept,
-      ...Array.from({ length: count }, (_, index) => taskOf(index + 1, { serviceId: service.id, ...more })),
-    ];
+    const others = this.tasks.filter(task => task.serviceId !== service.id);
+    const mine = this.tasks.filter(task => task.serviceId === service.id);
+    const failed = { state: 'rejected', desired: 'shutdown', error: this.fail, id: `failed${++this.#failures}` };
+    const now =
+      this.fail === undefined
+        ? Array.from({ length: replicas }, (_, index) => taskOf(index + 1, { serviceId: service.id }))
+        : // The engine remembers two failed tasks of a slot and forgets the older ones.
+          [...mine.slice(-1), taskOf(1, { serviceId: service.id, ...failed })];
+    this.tasks = [...others, ...now];
   }
 
   /** Every Pi follows the latest version of the published ports. */
