@@ -27,6 +27,14 @@ describe('the words of others', () => {
     expect(Object.values({ ...beat.status, ...beat.status?.swarm, ...hello }).join('')).not.toMatch(/\p{Cc}/u);
   });
 
+  it('name no hosts that would have to be looked up', () => {
+    const hosts = ['10.0.0.2', '', 'pi2.local', 'a b\r\nc', '::1', '10.0.0.300'];
+    const said = status('pi1', { peers: hosts.map(host => ({ host, port: 1 })) });
+    expect(readBeat({ etag: 'e', seen: '', wallMs: 1, status: said }).status?.peers).toEqual([
+      { host: '10.0.0.2', port: 1 },
+    ]);
+  });
+
   it('lose it in logs for eyes', () => {
     const lines: string[] = [];
     const log = createLogger({ pretty: true, destination: { write: line => void lines.push(line) } });

@@ -6,6 +6,7 @@
  */
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { EventEmitter } from 'node:events';
+import { Budget } from './budget.ts';
 
 /** RFC 6762 §3. */
 export const MDNS_ADDRESS = '224.0.0.251';
@@ -29,28 +30,6 @@ export interface SocketCounts {
   flooded: number;
   /** Could not be sent: mostly no network at the moment. */
   unsent: number;
-}
-
-/** A bucket of tokens, refilled by time. */
-class Budget {
-  readonly #perSecond: number;
-  readonly #burst: number;
-  #tokens: number;
-  #atMs = 0;
-
-  constructor(perSecond: number, burst: number) {
-    this.#perSecond = perSecond;
-    this.#burst = burst;
-    this.#tokens = burst;
-  }
-
-  take(nowMs: number): boolean {
-    this.#tokens = Math.min(this.#burst, this.#tokens + ((nowMs - this.#atMs) / 1000) * this.#perSecond);
-    this.#atMs = nowMs;
-    if (this.#tokens < 1) return false;
-    this.#tokens -= 1;
-    return true;
-  }
 }
 
 type SendCallback = (error: Error | null, bytes?: number) => void;

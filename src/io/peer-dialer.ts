@@ -1,9 +1,13 @@
 /** Follows hints: tries addresses where a peer may be, with backoff, and forgets those that lead nowhere. Bounded. */
 import type { PeerHint } from '../core/world.ts';
+import { Budget } from './budget.ts';
 import type { PeerAddress } from './peer-client.ts';
 
 const DIALS_MAX = 512;
 const AT_ONCE_MAX = 32;
+/** Each costs a handshake, and anybody can forge hints: a shelf of Pis is greeted at once, a thousand within half a minute. */
+const PER_SECOND = 32;
+const BURST = 64;
 const RETRY_MS_MIN = 1000;
 const RETRY_MS_MAX = 30_000;
 /** A fresh hint shortens the wait, but nobody makes us dial one address more often than this. */
@@ -35,6 +39,7 @@ export interface DialerPorts {
 export class PeerDialer {
   readonly #ports: DialerPorts;
   readonly #dials = new Map<string, Dial>();
+  readonly #budget = new Budget(PER_SECOND, BURST);
   #active = 0;
   #stopped = false;
 
@@ -64,7 +69,10 @@ export class PeerDialer {
     for (const [key, dial] of this.#dials) {
       if (dial.active) continue;
       if (now - dial.hintedMs > GIVE_UP_MS) this.#dials.delete(key);
-      else if (now >= dial.nextMs && this.#active < AT_ONCE_MAX) void this.#dial(key, dial);
+      else if (now >= dial.nextMs && this.#active < AT_ONCE_MAX) {
+        if (!this.#budget.take(now)) return;
+        void this.#dial(key, dial);
+      }
     }
   }
 

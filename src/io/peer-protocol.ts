@@ -1,4 +1,5 @@
 /** What goes over the wire between two agents: versions, limits, shapes. docs/protocol.md says it in words. */
+import { isIPv4 } from 'node:net';
 import * as z from 'zod';
 import type { ActiveSwarm, NodeId, PeerHint, PiStatus, SwarmSummary, Vitals } from '../core/world.ts';
 import { RefusedError } from '../errors.ts';
@@ -111,7 +112,11 @@ const status = z.object({
   architecture: text.optional(),
   vitals: vitals.optional(),
   wallMs: count,
-  peers: z.array(hint).max(GOSSIP_MAX),
+  // Agents tell addresses only. Looking names up blocks one of four threads, on which files wait too, for seconds each.
+  peers: z
+    .array(hint)
+    .max(GOSSIP_MAX)
+    .transform(hints => hints.filter(({ host }) => isIPv4(host))),
 });
 const versions = z.object({ min: z.int().min(1).max(1e6), max: z.int().min(1).max(1e6) });
 const hello = z.object({ id, versions, release: text, name: text, port });

@@ -4,7 +4,8 @@ import type { PeerRefusals } from '../ports.ts';
 
 /** One line for the same reason and address in this time. */
 const LOG_EVERY_MS = 10_000;
-const LOGGED_MAX = 256;
+/** Addresses in that time; whoever has more is counted and no longer written, for the SD card's sake. */
+const LOGGED_MAX = 32;
 const REASONS_MAX = 32;
 
 export type RefusalLog = Pick<Logger, 'warn'>;
@@ -46,7 +47,8 @@ export class Refusals {
   }
 
   #maybeLog(reason: string, from: string, problem: string): void {
-    const key = `${reason} ${from}`;
+    // One machine may answer on sixty thousand ports.
+    const key = `${reason} ${from.replace(/:\d+$/, '')}`;
     const now = this.#now();
     const before = this.#loggedMs.get(key);
     if (before !== undefined && now - before < LOG_EVERY_MS) return;
