@@ -1,5 +1,5 @@
 /** Files that losing power between any two lines cannot tear. */
-import { chmod, mkdir, open, readdir, readFile, rename, unlink } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { EnvironmentError } from '../errors.ts';
 
@@ -25,13 +25,29 @@ export function fileError(doing: string, error: unknown): EnvironmentError {
   return new EnvironmentError(`${doing}: ${why}`, CURES[errno], { cause: error });
 }
 
-/** Makes the directory (and its parents) and closes it to everyone but its owner. @throws EnvironmentError */
+/** What pi-swarm keeps in its state directory; temporary and damaged ones have more after it. */
+const OURS = /^(node\.key|state\.json|clock)/;
+
+/**
+ * Makes the directory (and its parents) and closes it to everyone but its owner. An open one that others use, too, is
+ * left as it is: `stateDir: /` would otherwise lock everybody out of the machine.
+ * @throws EnvironmentError
+ */
 export async function ensurePrivateDirectory(path: string): Promise<void> {
+  let shared = false;
   try {
     await mkdir(path, { recursive: true, mode: 0o700 });
-    await chmod(path, 0o700);
+    const isOpen = ((await stat(path)).mode & 0o077) !== 0;
+    shared = isOpen && (await readdir(path)).some(name => !OURS.test(name));
+    if (isOpen && !shared) await chmod(path, 0o700);
   } catch (error) {
     throw fileError(`cannot make the directory ${path}`, error);
+  }
+  if (shared) {
+    throw new EnvironmentError(
+      `${path} is open to others and holds files that are not pi-swarm's: secrets cannot be kept there`,
+      'Give pi-swarm a directory of its own: stateDir in the configuration.',
+    );
   }
 }
 
@@ -69,8 +85,10 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array, m
 async function replace(path: string, data: string | Uint8Array, mode: number): Promise<void> {
   await removeLeftovers(path);
   const temporary = `${path}.tmp-${process.pid}`;
+  // What a process of the same number left; and never through a link that somebody laid there.
+  await unlink(temporary).catch(() => undefined);
   try {
-    const file = await open(temporary, 'w', mode);
+    const file = await open(temporary, 'wx', mode);
     try {
       await file.chmod(mode);
       await file.writeFile(data);

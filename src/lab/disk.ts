@@ -66,7 +66,8 @@ function flashCard(directory: string, options: PiOptions): void {
   rmSync(join(directory, 'card'), { recursive: true, force: true });
   mkdirSync(card, { recursive: true });
   writeFileSync(optionsFile(directory), JSON.stringify(options), { mode: 0o600 });
-  if (config !== undefined) writeFileSync(join(card, 'config.yaml'), stringify(config));
+  // It may hold the broker's password.
+  if (config !== undefined) writeFileSync(join(card, 'config.yaml'), stringify(config), { mode: 0o600 });
   if (secret !== undefined) writeFileSync(join(card, 'secret'), `${secret}\n`, { mode: 0o600 });
 }
 

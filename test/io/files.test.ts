@@ -47,6 +47,17 @@ describe('writeFileAtomic', () => {
     expect((await readdir(directory)).sort()).toEqual(['file', 'file.tmp-1', 'other.tmp-x']);
   });
 
+  it('never writes through a link that lies where its temporary file goes', async () => {
+    const path = join(directory, 'file');
+    const victim = join(directory, 'victim');
+    await writeFile(victim, 'precious');
+    await symlink(victim, `${path}.tmp-${process.pid}`);
+    await writeFileAtomic(path, 'new');
+    expect(await readFile(victim, 'utf8')).toBe('precious');
+    expect(await readFile(path, 'utf8')).toBe('new');
+    expect((await readdir(directory)).sort()).toEqual(['file', 'victim']);
+  });
+
   it('says what is wrong and what to do, and goes on afterwards', async () => {
     const path = join(directory, 'file');
     await mkdir(path);
@@ -68,6 +79,21 @@ describe('the other file helpers', () => {
     const path = join(directory, 'a', 'b');
     await mkdir(path, { recursive: true });
     await chmod(path, 0o777);
+    await ensurePrivateDirectory(path);
+    expect((await stat(path)).mode & 0o777).toBe(0o700);
+  });
+
+  it('leave an open directory that others use as it is, and refuse to keep secrets in it', async () => {
+    const path = join(directory, 'lib');
+    await mkdir(join(path, 'dpkg'), { recursive: true });
+    await chmod(path, 0o755);
+    await expect(ensurePrivateDirectory(path)).rejects.toMatchObject({
+      code: 'environment',
+      cure: expect.stringContaining('stateDir'),
+    });
+    expect((await stat(path)).mode & 0o777).toBe(0o755);
+    await rm(join(path, 'dpkg'), { recursive: true });
+    await writeFile(join(path, 'node.key'), '');
     await ensurePrivateDirectory(path);
     expect((await stat(path)).mode & 0o777).toBe(0o700);
   });
