@@ -9,7 +9,7 @@ import { TlsPeers } from './io/peers.ts';
 import type { ClusterSecret } from './io/secret.ts';
 import { combineDiscovery, StaticPeers } from './io/static-peers.ts';
 import type { Logger } from './log.ts';
-import type { Discovery, Network, Peers } from './ports.ts';
+import type { Discovery, Network, NetworkState, Peers } from './ports.ts';
 
 export interface MembershipPorts {
   config: Config;
@@ -28,12 +28,19 @@ interface Belonging {
   discovery: Discovery;
 }
 
+type NetworkListener = (state: NetworkState) => void;
+
 export class Membership {
   readonly #ports: MembershipPorts;
   #now: Belonging | undefined;
+  /** Of the present belonging only: an earlier one hears nothing any more, and is not kept alive by it. */
+  #networkListeners: NetworkListener[] = [];
 
   constructor(ports: MembershipPorts) {
     this.#ports = ports;
+    ports.network.onChange(state => {
+      for (const listener of this.#networkListeners) listener(state);
+    });
   }
 
   /** Public tag of the cluster; undefined while unclaimed. */
@@ -48,23 +55,37 @@ export class Membership {
   /** Belongs to the cluster of this secret from now on; the one before, if there was one, is left behind. */
   async enter(secret: ClusterSecret): Promise<void> {
     await this.leave();
-    const { config, identity, clock, network, log, onChange, onRequest } = this.#ports;
+    const { config, identity, clock, log, onChange, onRequest } = this.#ports;
+    const network = this.#network();
     const cluster = deriveCluster(secret);
     const certificate = (): string =>
       issueNodeCertificate(cluster, identity, { hostname: config.name, addresses: network.state().addresses });
     const peers = new TlsPeers({ cluster, identity, certificate, port: config.port, clock, network, log });
     peers.onChange(onChange);
     peers.onRequest(onRequest);
-    const discovery = this.#discovery(cluster.tag);
+    const discovery = this.#discovery(cluster.tag, network);
     discovery.onHint(hint => peers.hint(hint));
     discovery.onGoodbye(id => peers.probe(id));
-    await peers.start();
+    try {
+      await peers.start();
+    } catch (error) {
+      await peers.stop();
+      throw error;
+    }
     this.#now = { tag: cluster.tag, peers, discovery };
     await discovery.start();
   }
 
-  #discovery(tag: string): Discovery {
-    const { config, identity, clock, network, log } = this.#ports;
+  /** The network as one belonging sees it. */
+  #network(): Network {
+    const { network } = this.#ports;
+    const listeners: NetworkListener[] = [];
+    this.#networkListeners = listeners;
+    return { state: () => network.state(), onChange: listener => void listeners.push(listener), stop: () => {} };
+  }
+
+  #discovery(tag: string, network: Network): Discovery {
+    const { config, identity, clock, log } = this.#ports;
     const sources: Discovery[] = [
       new StaticPeers({
         peers: config.peers.map(({ host, port }) => `${host}:${port}`),
