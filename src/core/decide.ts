@@ -1,6 +1,6 @@
 /** Which steps bring the world to the wish. Pure and total: every world has an answer, and most often it is to wait. */
 import { abandon, form, merge, mergeVerdict, swarmLabels } from './formation.ts';
-import { delistedBy, goodbye, REMOVED_GRACE_MS, tend } from './leaving.ts';
+import { delistedBy, goodbye, hasList, REMOVED_GRACE_MS, tend } from './leaving.ts';
 import { forget, manage } from './managers.ts';
 import { activePeers, type World } from './observe.ts';
 import { type Decision, wait } from './step.ts';
@@ -51,15 +51,11 @@ function stuck(world: World, swarm: { state: 'pending' | 'error'; nodeId: string
   if (world.memory.intent === 'leave') return { rule: 'L1', why: swarm.reason, steps: leaveByForce };
   if (world.memory.intent === 'shutdown') return { rule: 'L1', why: swarm.reason, steps: [], mayStop: true };
   const managers = activePeers(world).filter(peer => peer.liveness === 'alive' && peer.swarm.quorum);
-  const manager = managers.find(peer => peer.status.members !== undefined) ?? managers[0];
+  const manager = managers.find(hasList) ?? managers[0];
   if (manager === undefined)
     return wait('F1', `the engine is ${swarm.state} (${swarm.reason}) and no manager is in sight`);
   const { members, name } = manager.status;
-  if (
-    members !== undefined &&
-    !members.includes(swarm.nodeId) &&
-    world.nowMs - world.since.swarmMs >= REMOVED_GRACE_MS
-  ) {
+  if (hasList(manager) && !members?.includes(swarm.nodeId) && world.nowMs - world.since.swarmMs >= REMOVED_GRACE_MS) {
     return abandon('F1', `${name} does not list this Pi: it was removed while it was away`);
   }
   if (world.nowMs - world.since.swarmMs < world.wish.stuckAfterMs) {

@@ -1,6 +1,6 @@
 /** L1 leave and L2 return (design §5): what the leader does for others, and what a leaving Pi does itself. */
 import { isSelf, peerOf, refOf } from './managers.ts';
-import { activePeers, HARDWARE_LABEL, ID_LABEL, LEAVING_LABEL, type World } from './observe.ts';
+import { type ActivePeer, activePeers, HARDWARE_LABEL, ID_LABEL, LEAVING_LABEL, type World } from './observe.ts';
 import { type Decision, type Step, wait } from './step.ts';
 import type { ActiveSwarm, Intent, SwarmNode } from './world.ts';
 
@@ -72,10 +72,15 @@ export function goodbye(world: World, swarm: ActiveSwarm, intent: 'leave' | 'shu
 export function delistedBy(world: World, swarm: ActiveSwarm): string | undefined {
   if (world.nowMs - world.since.swarmMs < REMOVED_GRACE_MS) return undefined;
   const leader = activePeers(world).find(peer => peer.swarm.swarmId === swarm.swarmId && peer.swarm.leader);
-  const { members, name } = leader?.status ?? {};
-  const listed = members === undefined || members.includes(swarm.nodeId);
-  return leader?.liveness !== 'alive' || listed ? undefined : name;
+  if (leader?.liveness !== 'alive' || !hasList(leader)) return undefined;
+  const { members, name } = leader.status;
+  // A manager with quorum sees for itself.
+  const listed = members?.includes(swarm.nodeId) || world.nodes?.some(node => node.nodeId === swarm.nodeId);
+  return listed ? undefined : name;
 }
+
+/** Whether this peer says who is in its swarm. A list without itself is none: nobody goes because of it. */
+export const hasList = ({ status, swarm }: ActivePeer): boolean => status.members?.includes(swarm.nodeId) === true;
 
 /** Who leaves for good stops being a manager first; who only shuts down hands over leadership where two others remain. */
 function handsOver(world: World, swarm: ActiveSwarm, intent: 'leave' | 'shutdown'): boolean {
