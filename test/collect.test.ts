@@ -1,0 +1,57 @@
+import { expect, it, vi } from 'vitest';
+import { Collector } from '../src/collect.ts';
+import { TAG_LABEL } from '../src/core/observe.ts';
+import { node, TAG, WISH } from './core/build.ts';
+import { FakeClock } from './fakes/clock.ts';
+import { FakeSwarmLan } from './fakes/engine.ts';
+
+/** A leader's collector, and the list of nodes that its engine answers with. */
+async function leaderOf() {
+  const clock = new FakeClock();
+  const engine = new FakeSwarmLan({ now: () => clock.now() }).addEngine('pi1', { address: '10.0.0.1' });
+  const settings = { dispatcherHeartbeatMs: 1_000, nodeCertExpiryMs: 1_000_000, labels: { [TAG_LABEL]: TAG } };
+  const nodeId = await engine.swarmInit({ advertiseAddress: '10.0.0.1', ...settings });
+  const [own] = await engine.nodes();
+  if (own === undefined) throw new Error('the swarm has no nodes');
+  const nodes = vi.spyOn(engine, 'nodes').mockResolvedValue([own]);
+  const collector = new Collector({
+    clock,
+    engine,
+    network: { state: () => ({ addresses: [] }), onChange: () => {}, stop: () => {} },
+    peers: () => undefined,
+    memory: () => ({ intent: 'stay', swarmNodeId: nodeId }),
+    vitals: () => ({}),
+    identity: { id: 'a', name: 'pi1', version: '1', boot: 'b', port: 3378 },
+    hardware: 'hw',
+    model: '',
+    tag: () => TAG,
+    wish: WISH,
+    advertise: 'interface',
+    images: [],
+    meshVersion: () => undefined,
+    meshApplied: () => undefined,
+  });
+  return { clock, collector, nodes, own };
+}
+
+it.each([
+  ['a manager that Raft does not reach yet', node('pi2', { role: 'manager', reachable: false })],
+  ['a voter that is to be a worker', node('pi2', { role: 'worker', voter: true, reachable: true })],
+])('%s is looked at again and again, for nothing tells when it has become one', async (_what, changing) => {
+  const { clock, collector, nodes, own } = await leaderOf();
+  nodes.mockResolvedValue([own, changing]);
+  await collector.collect();
+  expect(collector.restMs()).toBeLessThanOrEqual(250);
+  await clock.advance(collector.restMs());
+  nodes.mockResolvedValue([own, node('pi2')]);
+  expect((await collector.collect()).nodes).toContainEqual(node('pi2'));
+});
+
+it('a swarm in which nothing changes is asked seldom', async () => {
+  const { clock, collector, nodes } = await leaderOf();
+  await collector.collect();
+  expect(collector.restMs()).toBeGreaterThanOrEqual(2_000);
+  await clock.advance(1_000);
+  await collector.collect();
+  expect(nodes).toHaveBeenCalledTimes(1);
+});
