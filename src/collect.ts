@@ -1,4 +1,5 @@
 /** Collects the facts for one turn. What changes rarely is asked rarely; an event makes it be asked at once. */
+import { isChanging } from './core/managers.ts';
 import type { EngineSwarm, Facts, SwarmSettings, Wish } from './core/observe.ts';
 import type { ClusterView } from './core/show.ts';
 import type { Memory, NodeId, SwarmService, SwarmTask, Vitals } from './core/world.ts';
@@ -11,6 +12,8 @@ const AGE_MS = {
   /** While the swarm comes or goes there are no events to rely on. */
   infoEager: 400,
   nodes: 2_000,
+  /** While a Pi becomes a manager or a worker: Raft has no events, and the next promotion waits for it. */
+  nodesMoving: 250,
   services: 10_000,
   /** Tasks have no events (`GET /events` covers services and nodes): the mesh needs them fresh, but only while one is in use. */
   tasksInUse: 1_000,
@@ -148,7 +151,7 @@ export class Collector {
 
   async #fromManager(facts: Facts, nodeId: string): Promise<void> {
     const { engine, images } = this.#ports;
-    const nodes = await this.#maybe('nodes', AGE_MS.nodes, () => engine.nodes());
+    const nodes = await this.#maybe('nodes', this.#nodesAgeMs(), () => engine.nodes());
     if (nodes === undefined) return;
     facts.nodes = nodes;
     if (!nodes.some(node => node.leader && node.nodeId === nodeId)) {
@@ -168,7 +171,11 @@ export class Collector {
 
   /** How soon something that is known may have changed without an event; the loop rests no longer than that. */
   restMs(): number {
-    return this.#tasksAgeMs();
+    return Math.min(this.#tasksAgeMs(), this.#nodesAgeMs());
+  }
+
+  #nodesAgeMs(): number {
+    return this.#view?.nodes.some(isChanging) ? AGE_MS.nodesMoving : AGE_MS.nodes;
   }
 
   #tasksAgeMs(): number {

@@ -51,13 +51,17 @@ export const isSelf = (world: World, node: SwarmNode): boolean =>
 export const peerOf = (world: World, node: SwarmNode): Peer | undefined =>
   visiblePeers(world).find(({ status }) => status.swarm.state === 'active' && status.swarm.nodeId === node.nodeId);
 
+/** Its role was changed, and Raft has not followed yet. */
+export const isChanging = (node: SwarmNode): boolean =>
+  node.role === 'manager' ? !node.reachable && node.state === 'ready' : node.voter;
+
 /** M1 and M2: at most one promotion or demotion, and only while a majority stays reachable before and after. */
 export function manage(world: World, nodes: SwarmNode[]): Decision | undefined {
   const roster = rosterOf(world, nodes);
   const { managers, bench, wished } = roster;
-  const rising = managers.find(node => !node.reachable && node.state === 'ready' && !overdue(world, node));
+  const rising = managers.find(node => isChanging(node) && !overdue(world, node));
   if (rising !== undefined) return wait('M1', `${refOf(rising).name} becomes a manager`);
-  const falling = nodes.find(node => node.role === 'worker' && node.voter);
+  const falling = nodes.find(node => node.role === 'worker' && isChanging(node));
   if (falling !== undefined) return wait('M1', `${refOf(falling).name} becomes a worker`);
   return replace(world, roster) ?? grow(world, managers, bench, wished) ?? shrink(world, roster);
 }
