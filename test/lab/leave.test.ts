@@ -4,6 +4,7 @@ import { canMakeNamespaces } from '../io/netns.ts';
 import {
   agentPid,
   answersEverywhere,
+  containersOf,
   formed,
   type Node,
   nodesOf,
@@ -13,6 +14,7 @@ import {
   running,
   secondsSince,
   snapshotOf,
+  type Task,
   tasksOf,
 } from './cluster.ts';
 import { docker, useLab, waitFor } from './harness.ts';
@@ -46,12 +48,7 @@ describe.skipIf(!canMakeNamespaces)('leaving a cluster that runs whoami', () => 
       'nft list tables; iptables -S; [ "$(stat -f -c %T /run/docker/netns/ingress_sbox)" != nsfs ] || nsenter --net=/run/docker/netns/ingress_sbox nft list tables',
     ]);
 
-  const answerAll = async (pis: string[], tasks: { container: string }[]) =>
-    answersEverywhere(
-      lab(),
-      pis,
-      tasks.map(({ container }) => container),
-    );
+  const answerAll = async (pis: string[], tasks: Task[]) => answersEverywhere(lab(), pis, containersOf(tasks));
 
   for (const role of ['worker', 'manager', 'leader'] as const) {
     it(`lets ${role === 'leader' ? 'the' : 'a'} ${role} go when its work runs elsewhere, and leaves no trace of it`, async ({
