@@ -15,7 +15,6 @@ import { DockerEngine } from './io/engine.ts';
 import { MachineHost } from './io/host.ts';
 import { type Identity, loadOrCreateIdentity } from './io/identity.ts';
 import { HostNetwork } from './io/network.ts';
-import { readSecretFile } from './io/secret.ts';
 import { FileStore } from './io/store.ts';
 import { ensureWhoami, WHOAMI_IMAGE } from './io/whoami.ts';
 import { KeptMemory } from './keep-memory.ts';
@@ -146,7 +145,7 @@ export class Agent {
       context: () => ({
         clockBehind: clock.state() === 'behind',
         engineVersion: this.#collector.engineInfo?.version,
-        notices: this.#store.notices(),
+        notices: [...this.#store.notices(), ...this.#membership.notices()],
         mesh: this.#mesh.status(),
         mqtt: this.#telemetry?.state() ?? { state: 'off' },
       }),
@@ -262,10 +261,7 @@ export class Agent {
 
   /** Reads the secret and belongs to its cluster; without one the Pi stays unclaimed and says so. */
   async #pickUpSecret(): Promise<void> {
-    const secret = await readSecretFile(this.#config.secretFile);
-    if (secret === undefined) return;
-    await this.#membership.enter(secret);
-    this.#log.info({ tag: this.#membership.tag }, 'this Pi belongs to a cluster');
+    await this.#membership.pickUp(this.#config.secretFile);
     this.#loop.wake();
   }
 

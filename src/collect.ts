@@ -76,8 +76,8 @@ export class Collector {
   stale(topic: Topic): void {
     const keys = {
       engine: undefined,
-      swarm: ['info', 'nodes', 'services', 'tasks'],
-      container: ['containers', 'tasks'],
+      swarm: ['info', 'nodes', 'work'],
+      container: ['containers', 'work'],
     }[topic];
     if (keys === undefined) this.#cache.clear();
     for (const key of keys ?? []) this.#cache.delete(key);
@@ -158,10 +158,13 @@ export class Collector {
       this.#view = undefined;
       return;
     }
-    const services = await this.#maybe('services', this.#tasksAgeMs(), () => engine.services());
-    const tasks = services && (await this.#maybe('tasks', this.#tasksAgeMs(), () => engine.tasks()));
+    const work = await this.#maybe('work', this.#tasksAgeMs(), async () => {
+      const tasks = await engine.tasks();
+      return { tasks, services: await engine.services({ tasks, nodes }) };
+    });
     facts.settings = await this.#maybe<SwarmSettings>('settings', AGE_MS.settings, () => engine.swarmSettings());
-    if (services === undefined || tasks === undefined) return;
+    if (work === undefined) return;
+    const { services, tasks } = work;
     facts.services = services;
     facts.images = images.filter(image => services.some(service => service.image === image));
     const version = this.#ports.meshVersion(services, tasks);

@@ -1,12 +1,14 @@
 /** What this Pi has of its cluster: nothing without a secret, and with one its peers and how it finds them. */
 import type { Config } from './config.ts';
+import type { Notice } from './core/snapshot.ts';
 import type { NodeId } from './core/world.ts';
+import { isPiSwarmError } from './errors.ts';
 import type { SystemClock } from './io/clock.ts';
 import { deriveCluster } from './io/cluster.ts';
 import { type Identity, issueNodeCertificate } from './io/identity.ts';
 import { MdnsDiscovery } from './io/mdns.ts';
 import { TlsPeers } from './io/peers.ts';
-import type { ClusterSecret } from './io/secret.ts';
+import { type ClusterSecret, readSecretFile } from './io/secret.ts';
 import { combineDiscovery, StaticPeers } from './io/static-peers.ts';
 import type { Logger } from './log.ts';
 import type { Discovery, Network, NetworkState, Peers } from './ports.ts';
@@ -33,6 +35,7 @@ type NetworkListener = (state: NetworkState) => void;
 export class Membership {
   readonly #ports: MembershipPorts;
   #now: Belonging | undefined;
+  #notice: Notice | undefined;
   /** Of the present belonging only: an earlier one hears nothing any more, and is not kept alive by it. */
   #networkListeners: NetworkListener[] = [];
 
@@ -50,6 +53,36 @@ export class Membership {
 
   get peers(): Peers | undefined {
     return this.#now?.peers;
+  }
+
+  /** What is wrong with the secret's file; nothing while it could be read. */
+  notices(): Notice[] {
+    return this.#notice ? [this.#notice] : [];
+  }
+
+  /**
+   * Reads the secret and belongs to its cluster. Without one, or with a damaged one, the Pi stays unclaimed and says so:
+   * a Pi that can be asked is of more use than an agent that starts over and over.
+   */
+  async pickUp(secretFile: string): Promise<void> {
+    this.#notice = undefined;
+    let secret: ClusterSecret | undefined;
+    try {
+      secret = await readSecretFile(secretFile);
+    } catch (error) {
+      if (!isPiSwarmError(error)) throw error;
+      const cure = `${error.cure ?? ''} Put the right one in its place: \`sudo pi-swarm join TOKEN --force\`.`.trim();
+      this.#notice = {
+        severity: 'error',
+        kind: 'secret-damaged',
+        text: `The cluster secret cannot be used: ${error.message}`,
+        cure,
+      };
+      this.#ports.log.error({ error }, 'the cluster secret cannot be used; this Pi stays unclaimed');
+    }
+    if (secret === undefined) return;
+    await this.enter(secret);
+    this.#ports.log.info({ tag: this.tag }, 'this Pi belongs to a cluster');
   }
 
   /** Belongs to the cluster of this secret from now on; the one before, if there was one, is left behind. */

@@ -156,7 +156,8 @@ export interface Engine {
   /** Read, change, write with the version index; retried on conflict (bounded). */
   nodeUpdate(nodeId: string, change: NodeChange): Promise<void>;
   nodeRemove(nodeId: string, force: boolean): Promise<void>;
-  services(): Promise<SwarmService[]>;
+  /** With running and wished counts from the tasks: those that are `known`, or asked for. */
+  services(known?: { tasks: SwarmTask[]; nodes: SwarmNode[] }): Promise<SwarmService[]>;
   tasks(): Promise<SwarmTask[]>;
   serviceCreate(spec: ServiceWish): Promise<{ id: string; warnings: string[] }>;
   serviceScale(name: string, replicas: number): Promise<void>;

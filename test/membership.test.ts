@@ -1,72 +1,66 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseConfig } from '../src/config.ts';
 import { SystemClock } from '../src/io/clock.ts';
 import { loadOrCreateIdentity } from '../src/io/identity.ts';
-import { generateSecret } from '../src/io/secret.ts';
+import { formatSecret, generateSecret } from '../src/io/secret.ts';
 import { createLogger } from '../src/log.ts';
 import { Membership } from '../src/membership.ts';
-import type { NetworkState } from '../src/ports.ts';
 
-describe('belonging to a cluster', () => {
-  let directory: string;
-  beforeEach(async () => {
-    directory = await mkdtemp(join(tmpdir(), 'pisw-member-'));
-  });
-  afterEach(() => rm(directory, { recursive: true, force: true }));
+let directory: string;
+let membership: Membership;
+let logged = '';
+const file = () => join(directory, 'secret');
 
-  const make = async (port: number) => {
-    let asked = 0;
-    const listeners: ((state: NetworkState) => void)[] = [];
-    const membership = new Membership({
-      config: { ...parseConfig([], 'pi1'), port, mdns: false },
-      identity: await loadOrCreateIdentity(directory),
-      clock: new SystemClock({ stateDir: directory }),
-      network: {
-        state: () => {
-          asked += 1;
-          return { addresses: ['127.0.0.1'] };
-        },
-        onChange: listener => void listeners.push(listener),
-        stop: () => {},
-      },
-      log: createLogger({ level: 'silent' }),
-      onChange: () => {},
-      onRequest: async () => ({}),
-    });
-    const change = (): number => {
-      const before = asked;
-      for (const listener of listeners) listener({ addresses: [] });
-      return asked - before;
-    };
-    return { membership, listeners, change };
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'pi-swarm-membership-'));
+  logged = '';
+  const write = (line: string): void => {
+    logged += line;
   };
+  membership = new Membership({
+    config: { ...parseConfig([{ path: 'test', text: 'mdns: false' }], 'pi1'), port: 0 },
+    identity: await loadOrCreateIdentity(join(directory, 'state')),
+    clock: new SystemClock({ stateDir: join(directory, 'state') }),
+    network: { state: () => ({ addresses: ['127.0.0.1'] }), onChange: () => {}, stop: () => {} },
+    log: createLogger({ destination: { write }, pretty: false }),
+    onChange: () => {},
+    onRequest: async () => undefined,
+  });
+});
 
-  it('leaves nothing of the clusters before behind, however often it is claimed anew', async () => {
-    const { membership, listeners, change } = await make(0);
-    for (let times = 0; times < 5; times++) await membership.enter(generateSecret());
-    expect(listeners).toHaveLength(1);
-    // One certificate is issued anew, not five.
-    expect(change()).toBe(1);
-    await membership.leave();
+afterEach(async () => {
+  await membership.leave();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+describe('the secret on this Pi', () => {
+  it('makes it belong to its cluster', async () => {
+    writeFileSync(file(), formatSecret(generateSecret()));
+    await membership.pickUp(file());
+    expect(membership.tag).toMatch(/^[0-9a-f]{16}$/);
+    expect(membership.notices()).toEqual([]);
   });
 
-  it('belongs to none while its port is taken, and enters when it is free', async () => {
-    const other = createServer();
-    await new Promise<void>(resolve => other.listen(0, '0.0.0.0', resolve));
-    const address = other.address();
-    const port = typeof address === 'object' && address !== null ? address.port : 0;
-    const { membership } = await make(port);
-    const secret = generateSecret();
-    await expect(membership.enter(secret)).rejects.toMatchObject({ code: 'environment' });
+  it('is not needed for the agent to run: without it the Pi is unclaimed', async () => {
+    await membership.pickUp(file());
     expect(membership.tag).toBeUndefined();
-    expect(membership.peers).toBeUndefined();
-    await new Promise(resolve => other.close(resolve));
-    await membership.enter(secret);
-    expect(membership.tag).toMatch(/^[0-9a-f]{16}$/);
-    await membership.leave();
+    expect(membership.notices()).toEqual([]);
+  });
+
+  it('may be damaged: the Pi stays unclaimed and says so, without telling it, until it is put right', async () => {
+    const right = formatSecret(generateSecret());
+    const typo = right.replace(/.$/, last => (last === 'A' ? 'B' : 'A'));
+    writeFileSync(file(), typo);
+    await membership.pickUp(file());
+    expect(membership.tag).toBeUndefined();
+    expect(membership.notices()).toMatchObject([{ severity: 'error', kind: 'secret-damaged' }]);
+    expect(logged + JSON.stringify(membership.notices())).not.toContain(typo.slice(10, 30));
+    writeFileSync(file(), right);
+    await membership.pickUp(file());
+    expect(membership.tag).toBeDefined();
+    expect(membership.notices()).toEqual([]);
   });
 });

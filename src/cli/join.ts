@@ -20,7 +20,7 @@ interface JoinOptions extends CommonOptions {
 export function joinCommand(): Command {
   const command = new Command('join')
     .description(
-      'Brings this Pi into a cluster. TOKEN comes from `sudo pi-swarm invite` on one of its Pis, or is the cluster secret.\nWithout TOKEN, a Pi that has left goes back to the cluster whose secret it holds; a Pi without secret asks for it.',
+      'Brings this Pi into a cluster. TOKEN comes from `sudo pi-swarm invite` on one of its Pis, or is the cluster secret.\nWith - it is read from standard input, so that it stands in no shell history and no list of processes.\nWithout TOKEN, a Pi that has left goes back to the cluster whose secret it holds; a Pi without secret asks for it.',
     )
     .argument('[token]', 'the token, or - to read it from standard input')
     .option('--force', 'overwrite the secret of another cluster')

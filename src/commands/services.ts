@@ -17,7 +17,8 @@ type Deps = Pick<CommandDeps, 'engine'>;
 
 /** @returns ServiceReport[], by name */
 export async function listServices({ engine }: Deps): Promise<ServiceReport[]> {
-  const [services, tasks, nodes] = await Promise.all([engine.services(), engine.tasks(), engine.nodes()]);
+  const [tasks, nodes] = await Promise.all([engine.tasks(), engine.nodes()]);
+  const services = await engine.services({ tasks, nodes });
   const names = namesOf(nodes);
   return services.map(service => report(service, tasks, names)).sort((a, b) => a.name.localeCompare(b.name));
 }
@@ -28,7 +29,8 @@ export async function oneService(
   body: unknown,
 ): Promise<ServiceDetail> {
   const { name } = readBody(nameBody, body);
-  const [services, tasks, nodes] = await Promise.all([engine.services(), engine.tasks(), engine.nodes()]);
+  const [tasks, nodes] = await Promise.all([engine.tasks(), engine.nodes()]);
+  const services = await engine.services({ tasks, nodes });
   const service = find(services, name);
   const names = namesOf(nodes);
   const failed = tasks.filter(task => task.serviceId === service.id && FAILED.has(task.state));

@@ -175,11 +175,11 @@ export class DockerEngine implements Engine {
     await this.#swarm('DELETE', `/nodes/${encodeURIComponent(nodeId)}`, 'remove the node', { query: { force } });
   }
 
-  async services(): Promise<SwarmService[]> {
+  async services(known?: { tasks: SwarmTask[]; nodes: SwarmNode[] }): Promise<SwarmService[]> {
     const [services, tasks, nodes] = await Promise.all([
       this.#swarm<wire.WireService[]>('GET', '/services', 'list the services'),
-      this.tasks(),
-      this.nodes(),
+      known?.tasks ?? this.tasks(),
+      known?.nodes ?? this.nodes(),
     ]);
     return wire.toServices(
       services,
