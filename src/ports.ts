@@ -72,7 +72,8 @@ export interface Peers {
 
 export interface PeerRefusals {
   count: number;
-  last?: { reason: string; from: string; atMs: number };
+  /** `reason` for programs, `problem` for people. */
+  last?: { reason: string; problem?: string; from: string; atMs: number };
 }
 
 /** `GET /info`, as far as it matters. */

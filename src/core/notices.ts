@@ -10,7 +10,7 @@ const HOT_CELSIUS = 80;
 
 export interface NoticeContext {
   /** Peers that were refused: wrong secret, foreign certificate. */
-  refusals: { count: number; last?: { reason: string; from: string } };
+  refusals: { count: number; last?: { reason: string; problem?: string; from: string } };
   /** Other clusters seen on this LAN. */
   clockBehind: boolean;
   /** What the ports noticed themselves, e.g. a damaged state file. */
@@ -179,7 +179,7 @@ function trust({ refusals, clockBehind }: NoticeContext): Notice[] {
     result.push({
       severity: 'info',
       kind: 'refused-peer',
-      text: `${refusals.count} connections were refused; the last one from ${refusals.last.from}: ${refusals.last.reason}.`,
+      text: `${refusals.count} connections were refused; the last one from ${refusals.last.from}: ${refusals.last.problem ?? refusals.last.reason}.`,
       cure: 'If that is a Pi of yours, it has another cluster secret: `sudo pi-swarm join TOKEN` there (TOKEN from `pi-swarm invite` here).',
     });
   }

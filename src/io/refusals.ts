@@ -34,7 +34,7 @@ export class Refusals {
     const key = this.#counts.has(reason) || this.#counts.size < REASONS_MAX ? reason : 'other';
     this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
     this.#total += 1;
-    this.#last = { reason: key, from, atMs: this.#wall() };
+    this.#last = { reason: key, problem, from, atMs: this.#wall() };
     this.#maybeLog(key, from, problem);
   }
 
