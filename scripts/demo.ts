@@ -95,8 +95,9 @@ async function demo(lab: Lab, { pis, keep }: Options): Promise<void> {
     show.line();
   } catch (error) {
     process.exitCode = error instanceof Interrupted ? 130 : isPiSwarmError(error) ? EXIT[error.code] : EXIT.failure;
+    if (error instanceof Interrupted) show.breakOff('interrupted');
     show.line();
-    if (error instanceof Interrupted) show.line(paint('yellow', '  Interrupted; cleaning up.'));
+    if (error instanceof Interrupted) show.line(paint('yellow', '  Cleaning up.'));
     else explain(lab, show, error);
   }
   if (keep && !stop.signal.aborted && process.exitCode === undefined) return lookAround(lab, show);

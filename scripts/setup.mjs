@@ -119,6 +119,8 @@ function whatNpmLacks() {
 // ------------------------------------------------------------------------------------------- Debian packages
 
 async function programs(tests) {
+  // What runs later looks in PATH, too.
+  process.env.PATH = searchPath().join(':');
   const missing = missingPrograms(tests);
   if (missing.length === 0) return;
   const list = [...new Set(missing.map(({ packages }) => packages[0]))];
@@ -132,10 +134,9 @@ async function programs(tests) {
   for (const { packages, program, why } of missing) console.log(`  ${packages[0].padEnd(18)} ${program}: ${why}`);
   const services = list.filter(name => ['docker.io', 'mosquitto'].includes(name));
   if (services.length > 0) {
-    console.log(
-      `  As always on Debian, ${services.join(' and ')} also start as services of this machine; pi-swarm's virtual`,
-    );
-    console.log('  Pis do not use those.');
+    const start = services.length === 1 ? 'also starts as a service' : 'also start as services';
+    console.log(`  As always on Debian, ${services.join(' and ')} ${start} of this machine; the virtual Pis do not`);
+    console.log('  use that.');
   }
   if (!hasPackageLists()) await aptGet(['update']);
   await installOrUpdateFirst(list);
@@ -184,9 +185,15 @@ const missingPrograms = tests =>
   });
 
 /** Debian keeps root's programs in sbin, which `su` leaves out of PATH. */
+function searchPath() {
+  const given = (process.env.PATH ?? '').split(':').filter(folder => folder !== '');
+  return [...new Set([...given, '/usr/sbin', '/sbin', '/usr/bin', '/bin'])];
+}
+
 function find(program) {
-  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
-  return folders.map(folder => `${folder}/${program}`).find(isExecutable);
+  return searchPath()
+    .map(folder => `${folder}/${program}`)
+    .find(isExecutable);
 }
 
 function isExecutable(path) {

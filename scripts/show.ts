@@ -21,6 +21,8 @@ export type Progress = (text: string) => void;
 export class Show {
   readonly times: { title: string; ms: number; note: string }[] = [];
   private readonly started = performance.now();
+  /** The stage under way. */
+  private stageNow: { title: string; live: LiveLine; brokenOff: boolean } | undefined;
 
   /** Milliseconds since the show began. */
   elapsed(): number {
@@ -58,8 +60,11 @@ export class Show {
   ): Promise<T> {
     const began = performance.now();
     const live = new LiveLine(() => this.elapsed(), title);
+    const stage = { title, live, brokenOff: false };
+    this.stageNow = stage;
     try {
       const { note = '', value } = await work(text => live.say(text));
+      if (stage.brokenOff) throw new Error(`${title}: broken off`);
       const ms = performance.now() - began;
       live.end();
       const left = `${stamp(this.elapsed())}  ${paint('green', '✔')} ${paint('bold', title)}${note === '' ? '' : `  ${note}`}`;
@@ -68,12 +73,23 @@ export class Show {
       if (summary !== undefined) this.times.push({ title: summary, ms, note });
       return value;
     } catch (error) {
-      live.end();
-      this.line(
-        `${stamp(this.elapsed())}  ${paint('red', '✘')} ${paint('bold', title)}  ${paint('red', messageOf(error).split('\n')[0] ?? '')}`,
-      );
+      if (!stage.brokenOff) this.fail(stage, messageOf(error).split('\n')[0] ?? '');
       throw error;
+    } finally {
+      if (this.stageNow === stage) this.stageNow = undefined;
     }
+  }
+
+  /** Ends the stage under way, if there is one, with the reason; what it says later is not heard any more. */
+  breakOff(reason: string): void {
+    if (this.stageNow === undefined) return;
+    this.stageNow.brokenOff = true;
+    this.fail(this.stageNow, reason);
+  }
+
+  private fail({ title, live }: { title: string; live: LiveLine }, reason: string): void {
+    live.end();
+    this.line(`${stamp(this.elapsed())}  ${paint('red', '✘')} ${paint('bold', title)}  ${paint('red', reason)}`);
   }
 
   /** Columns of numbers (all cells begin with a digit or a dash) stand to the right. */
@@ -96,6 +112,7 @@ class LiveLine {
   private text = '';
   private frame = 0;
   private lastLineMs = -Infinity;
+  private ended = false;
 
   constructor(
     private readonly elapsed: () => number,
@@ -107,7 +124,7 @@ class LiveLine {
   }
 
   say(text: string): void {
-    if (text === this.text) return;
+    if (text === this.text || this.ended) return;
     this.text = text;
     if (this.timer !== undefined || performance.now() - this.lastLineMs < LINE_EVERY_MS) return;
     this.lastLineMs = performance.now();
@@ -115,6 +132,7 @@ class LiveLine {
   }
 
   end(): void {
+    this.ended = true;
     if (this.timer === undefined) return;
     clearInterval(this.timer);
     process.stdout.write('\r\x1b[K');

@@ -14,6 +14,8 @@ const REPLICAS = 5;
 const LIMIT_MS = 90_000;
 const LOOK_EVERY_MS = 100;
 
+const managersText = (count: number): string => `${count} manager${count === 1 ? '' : 's'}`;
+
 export interface Telling {
   pis: number;
   /** The lab and its MQTT broker stay. */
@@ -90,10 +92,10 @@ export class Story {
         await this.wait(progress, 'one swarm', async () => {
           const nodes = await nodesOf(this.lab, this.pis);
           const done = allReady(nodes, this.pis.length) && countManagers(nodes) === managers;
-          const text = `${nodes.filter(isReady).length} of ${this.pis.length} Ready, ${countManagers(nodes)} managers`;
+          const text = `${nodes.filter(isReady).length} of ${this.pis.length} Ready, ${managersText(countManagers(nodes))}`;
           return { done, text };
         });
-        return { note: `${managers} managers; nobody typed docker swarm init`, value: undefined };
+        return { note: `${managersText(managers)}; nobody typed docker swarm init`, value: undefined };
       },
       'one swarm: all Ready, all managers in place',
     );
