@@ -48,6 +48,11 @@ export interface PostOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Another Pi of the cluster has this address now: a new card in the same board, a new lease. Nobody was refused. */
+export class AnotherPi extends PeerError {}
+/** So long the other side may take to end its part of a connection that led to another Pi. */
+const FAREWELL_MS = 1000;
+
 /** Hands out TLS sockets only after the other side has proved who it is. */
 class PeerAgent extends Agent {
   readonly #options: ChannelOptions;
@@ -80,7 +85,11 @@ class PeerAgent extends Agent {
         callback?.(null, socket);
         return;
       }
-      socket.destroy();
+      // Broken off, it would look over there like a stranger who gave up in the middle of the handshake.
+      if (error instanceof AnotherPi) {
+        socket.resume().end();
+        setTimeout(() => socket.destroy(), FAREWELL_MS).unref();
+      } else socket.destroy();
       callback?.(handshakeRefusal(error, socket) ?? error, socket);
     };
     const limit = setTimeout(
@@ -90,10 +99,9 @@ class PeerAgent extends Agent {
     socket.setNoDelay(true);
     socket.once('secureConnect', () => {
       try {
-        this.identity = authenticate(credentials.cluster, socket, {
-          now: credentials.clock.wall(),
-          ...(expected === undefined ? {} : { claimedId: expected }),
-        });
+        const identity = authenticate(credentials.cluster, socket, { now: credentials.clock.wall() });
+        if ((expected ?? identity.id) !== identity.id) throw new AnotherPi(`another Pi answers at ${host}:${port}`);
+        this.identity = identity;
         finish();
       } catch (error) {
         finish(error instanceof Error ? error : new Error(messageOf(error)));
@@ -132,7 +140,8 @@ export class PeerChannel {
 
   /**
    * One JSON request. Connects when needed; the first use may therefore take the connection's time on top.
-   * @throws TrustError the other side is not who it should be
+   * @throws TrustError the other side is no Pi of this cluster
+   * @throws AnotherPi it is one, but not the one that is expected there
    * @throws PeerError not reachable, too slow, hung up
    * @throws HelloFirst the other side does not know us yet: it was started anew
    * @throws PiSwarmError what the other side answered

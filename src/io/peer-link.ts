@@ -1,9 +1,9 @@
 /** Our connection to one known peer: when the next heartbeat is due, over which of its addresses, and commands beside it. */
 import { heartbeatDueMs } from '../core/liveness.ts';
 import type { NodeId } from '../core/world.ts';
-import { TrustError } from '../errors.ts';
+import { PeerError, TrustError } from '../errors.ts';
 import type { PeerRequestOptions } from '../ports.ts';
-import type { PeerAddress, PeerCredentials } from './peer-client.ts';
+import { AnotherPi, type PeerAddress, type PeerCredentials } from './peer-client.ts';
 import type { Beat, Hello } from './peer-protocol.ts';
 import { addAddress, type PeerEntry } from './peer-table.ts';
 import { PeerTalk } from './peer-talk.ts';
@@ -23,7 +23,7 @@ export interface LinkPorts {
   beatFor(entry: PeerEntry): Beat;
   /** It answered. */
   onBeat(id: NodeId, beat: Beat): void;
-  /** At this address is somebody else. */
+  /** At this address is somebody who is no Pi of the cluster. */
   onRefused(error: unknown, address: PeerAddress): void;
 }
 
@@ -90,7 +90,8 @@ export class PeerLink {
   /** @throws PeerError, or what the peer threw */
   async command(name: string, body: unknown, options: PeerRequestOptions): Promise<unknown> {
     const [best] = this.#entry.addresses;
-    if (!best) throw new Error(`no address of ${this.#entry.id} is known`);
+    if (!best)
+      throw new PeerError(`no address of ${this.#entry.status.name} is known`, 'Wait until it is found again.');
     if (this.#commands?.address.host !== best.host || this.#commands.address.port !== best.port) {
       this.#commands?.destroy();
       this.#commands = this.#open(best, true);
@@ -143,9 +144,11 @@ export class PeerLink {
     this.nextBeatMs = this.#ports.now() + retryMs;
     const entry = this.#entry;
     const others = entry.addresses.filter(({ host, port }) => host !== talk.address.host || port !== talk.address.port);
-    // The next attempt goes to the next address; one where somebody else lives now is not tried again.
+    // The next attempt goes to the next address; one where somebody else lives now is not tried again. Where another
+    // Pi has the last one, nothing is tried until the peer is found elsewhere.
     const foreign = error instanceof TrustError;
-    entry.addresses = foreign && others.length > 0 ? others : [...others, talk.address];
+    const moved = error instanceof AnotherPi;
+    entry.addresses = moved || (foreign && others.length > 0) ? others : [...others, talk.address];
     if (foreign) this.#ports.onRefused(error, talk.address);
   }
 }
