@@ -105,7 +105,7 @@ function pisOf(world: World, context: ShowContext): PiSnapshot[] {
     lastSeenMs: world.nowMs,
     status: context.own,
   };
-  for (const peer of [own, ...world.peers]) {
+  for (const peer of [own, ...world.peers.filter(it => !isReplaced(it, [own, ...world.peers]))]) {
     const { swarm } = peer.status;
     const key = 'nodeId' in swarm && nodeIds.has(swarm.nodeId) ? swarm.nodeId : peer.id;
     rows.set(key, withPeer(rows.get(key), peer, world));
@@ -115,6 +115,12 @@ function pisOf(world: World, context: ShowContext): PiSnapshot[] {
     (a, b) => Number(b.self) - Number(a.self) || a.name.localeCompare(b.name, 'en', { numeric: true }),
   );
 }
+
+/** Its board is back under another id: the card was flashed anew. What was on the old one is gone for good. */
+const isReplaced = ({ id, liveness, status }: Peer, all: readonly Peer[]): boolean =>
+  liveness === 'dead' &&
+  status.hardware !== '' &&
+  all.some(other => other.id !== id && other.liveness !== 'dead' && other.status.hardware === status.hardware);
 
 /**
  * One Pi may stand there twice for a moment: as the swarm's node of which nothing is heard any more, and as the peer that

@@ -72,6 +72,15 @@ describe('the snapshot', () => {
     expect(cluster.pis.filter(({ name }) => name === 'pi3')).toMatchObject([{ swarmState: 'down' }]);
   });
 
+  it('a Pi with a freshly flashed card stands there once, although its old id was heard minutes ago', () => {
+    const now = leading(nodes);
+    const old = peer('old', { name: 'pi3', hardware: 'hw-pi3', swarm: active('old') }, { liveness: 'dead' });
+    now.peers = [...now.peers, old];
+    expect(shown(now, { view }).cluster).toMatchObject({ state: 'ok', managers: 1, pis: [{}, {}, { name: 'pi3' }] });
+    old.status.hardware = 'hw-old';
+    expect(shown(now, { view }).cluster).toMatchObject({ state: 'degraded' });
+  });
+
   it('says unclaimed, forming and alone', () => {
     expect(shown(facts({ tag: undefined })).cluster.state).toBe('unclaimed');
     expect(shown(facts()).cluster.state).toBe('forming');
