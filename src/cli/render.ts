@@ -37,7 +37,27 @@ export function renderStatus(snapshot: Snapshot, view: View): string[] {
   if (services.length > SERVICES_MAX) lines.push(`… and ${services.length - SERVICES_MAX} more: pi-swarm services`);
   lines.push(cut(`${meshText(snapshot)} · ${mqttText(snapshot)}`, view.width), '');
   const room = LINES_MAX + Math.max(0, cluster.pis.length - PIS_WITHIN) - lines.length;
-  return [...lines, ...renderNotices(snapshot.notices, view, room)];
+  return [...lines, ...renderNotices([...snapshot.notices, ...unsettled(snapshot)], view, room)];
+}
+
+/**
+ * Why the cluster is degraded while no notice says so: it mostly passes by itself within seconds, or becomes a notice.
+ * Only for people, who would otherwise read that nothing is wrong.
+ */
+function unsettled({ cluster, notices }: Snapshot): Notice[] {
+  if (cluster.state !== 'degraded' || notices.some(notice => notice.severity !== 'info')) return [];
+  const silent = cluster.pis.filter(pi => pi.liveness === 'dead').map(pi => pi.name);
+  if (silent.length > 0) {
+    const cure = 'The swarm notices it by itself, within half a minute at most; its work starts elsewhere.';
+    return [{ severity: 'warning', kind: 'silent', text: `Nothing is heard of ${silent.join(', ')}.`, cure }];
+  }
+  const short = (cluster.services ?? []).filter(service => service.running < service.desired);
+  return short.slice(0, SERVICES_MAX).map(({ name, running, desired }) => ({
+    severity: 'warning',
+    kind: 'short',
+    text: `${name}: ${running} of ${desired} run.`,
+    cure: `If it stays so, ask a manager why: docker service ps --no-trunc ${name}`,
+  }));
 }
 
 function headline({ cluster, self }: Snapshot, { paint, width }: View): string {

@@ -41,6 +41,25 @@ test('a cluster that is well', () => {
   `);
 });
 
+test('a cluster that is degraded says why before there is a notice, and never that nothing is wrong', () => {
+  const web = { ...whoamiService, name: 'web', running: 1, desired: 2 };
+  const short = shown(snapshotOf({ pis: 3, state: 'degraded', services: [whoamiService, web] }));
+  expect(short.slice(-2)).toEqual([
+    '! web: 1 of 2 run.',
+    '  → If it stays so, ask a manager why: docker service ps --no-trunc web',
+  ]);
+  expect(short.join('\n')).not.toContain('Nothing is wrong');
+
+  const change = (it: Snapshot) => {
+    it.cluster.pis[1] = { ...piOf(2), liveness: 'dead' };
+  };
+  const silent = shown(snapshotOf({ pis: 3, state: 'degraded', services: [web], change }));
+  expect(silent).toContain('! Nothing is heard of pi2.');
+  expect(shown(snapshotOf({ pis: 3, state: 'degraded', services: [web], notices: [dead] })).join()).not.toContain(
+    'Of web',
+  );
+});
+
 test('a Pi is dead: its row says so, and the notice comes with its cure', () => {
   const snapshot = snapshotOf({
     pis: 5,
