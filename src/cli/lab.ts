@@ -66,9 +66,11 @@ function upCommand(): Command {
       });
       if (!finished) return;
       const named = words.name === undefined || words.name === 'lab' ? '' : ` --name ${words.name}`;
-      say(`${words.pis} Pis after ${((performance.now() - began) / 1000).toFixed(1)} s. Look around:`);
+      say(
+        `${words.pis} ${words.pis === 1 ? 'Pi' : 'Pis'} after ${((performance.now() - began) / 1000).toFixed(1)} s. Look around:`,
+      );
       say(`  pi-swarm lab exec${named} pi1 -- ${words.agents ? 'pi-swarm status' : 'docker info'}`);
-      say(`  pi-swarm lab power-cut${named} pi2`);
+      say(`  pi-swarm lab power-cut${named} pi${Math.min(2, words.pis)}`);
       say(`  pi-swarm lab down${named}`);
     });
 }
@@ -102,9 +104,10 @@ async function secretFrom(file?: string): Promise<string> {
 
 function configFrom(file?: string): UpOptions['config'] {
   if (file === undefined) return undefined;
+  const text = readText(file);
   let value: unknown;
   try {
-    value = parse(readText(file));
+    value = parse(text);
   } catch (error) {
     throw new ConfigError(`${file}: ${messageOf(error)}`);
   }
@@ -118,7 +121,12 @@ function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new NotFoundError(`${file} cannot be read: ${messageOf(error)}`);
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT') throw new NotFoundError(`There is no file ${file}.`, 'Give the path of one that is there.');
+    throw new NotFoundError(
+      `${file} cannot be read: ${messageOf(error)}`,
+      'Give the path of a file that root may read.',
+    );
   }
 }
 

@@ -150,7 +150,10 @@ export class Lab {
     await this.change(async record => {
       const { index, init } = this.place.pi(record, pi);
       if (isAlive(init))
-        throw new RefusedError(`${pi} is on: its card cannot be taken out.`, `pi-swarm lab power-cut ${pi}`);
+        throw new RefusedError(
+          `${pi} is on: its card cannot be taken out.`,
+          `First pull its plug: pi-swarm lab power-cut${this.place.nameOption} ${pi}`,
+        );
       const directory = this.place.piDirectory(pi);
       if (options === undefined) renewDisk(directory);
       else preparePi(directory, this.name, index, options, directory);

@@ -34,6 +34,11 @@ export class LabPlace {
     this.cgroup = new LabCgroup(cgroupName(this.name, this.directory));
   }
 
+  /** For commands that people are told to type. */
+  get nameOption(): string {
+    return this.name === DEFAULT_LAB ? '' : ` --name ${this.name}`;
+  }
+
   piDirectory(pi: string): string {
     return join(this.directory, pi);
   }
@@ -72,7 +77,9 @@ export class LabPlace {
     const others = names.length > 0 ? ` There ${names.length === 1 ? 'is' : 'are'}: ${names.join(', ')}.` : '';
     throw new NotFoundError(
       `There is no lab «${this.name}» in ${this.base}.${others}`,
-      `pi-swarm lab up --name ${this.name}`,
+      names.length > 0
+        ? `Say which one you mean: --name ${names[0]}`
+        : `Make it: pi-swarm lab up${this.nameOption}. The one of npm run demo -- --keep is called demo.`,
     );
   }
 
@@ -95,7 +102,7 @@ export class LabPlace {
   running(record: LabRecord, pi: string): ProcessMark {
     const { init } = this.pi(record, pi);
     if (isAlive(init)) return init;
-    throw new RefusedError(`${pi} is off.`, `pi-swarm lab power-on ${pi}`);
+    throw new RefusedError(`${pi} is off.`, `Power it on: pi-swarm lab power-on${this.nameOption} ${pi}`);
   }
 
   /** The process that keeps the LAN. @throws RefusedError */
@@ -103,7 +110,7 @@ export class LabPlace {
     if (isAlive(record.lan)) return record.lan;
     throw new RefusedError(
       `The LAN of lab «${this.name}» is gone: this machine was restarted, or the lab is half made.`,
-      `pi-swarm lab down --name ${this.name}, then up again`,
+      `pi-swarm lab down${this.nameOption}, then up again`,
     );
   }
 }

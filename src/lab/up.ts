@@ -44,13 +44,13 @@ function refuseIfThere(place: LabPlace): void {
   if (found !== undefined) {
     throw new RefusedError(
       `Lab «${place.name}» is already there, with ${Object.keys(found.pis).join(', ')}.`,
-      `Use it, or remove it first: pi-swarm lab down --name ${place.name}`,
+      `Use it, or remove it first: pi-swarm lab down${place.nameOption}`,
     );
   }
   if (place.cgroup.exists()) {
     throw new RefusedError(
       `Processes of an earlier lab «${place.name}» are still there, though its directory is gone.`,
-      `pi-swarm lab down --name ${place.name}`,
+      `pi-swarm lab down${place.nameOption}`,
     );
   }
 }
