@@ -8,6 +8,15 @@ type Mount = NonNullable<DeployBody['mounts']>[number];
 const portNumber = (text: string): number =>
   /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65535 ? Number(text) : 0;
 
+/** Docker's rule for the name of a service. @throws UsageError */
+export function parseName(word: string): string {
+  if (/^[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?$/.test(word)) return word;
+  throw new UsageError(
+    `--name ${word} cannot be the name of a service`,
+    'Use at most 63 letters, digits and dashes, with a letter or digit at both ends: --name web-1',
+  );
+}
+
 /** `80:8000`, `53:53/udp`, `8080` (the same on both sides), `host:8080:80` (only on the Pis where it runs). @throws UsageError */
 export function parsePublish(word: string): Port {
   const [, host, ports = '', protocol = 'tcp'] = /^(host:)?([^/]*)(?:\/(tcp|udp))?$/.exec(word) ?? [];

