@@ -15,6 +15,7 @@ const OUTPUT_BYTES_MAX = 1_048_576;
 /** Marks our rules in Docker's chain, so that they and no others are taken out. */
 const COMMENT = 'pi-swarm-mesh';
 const USER_CHAIN = 'DOCKER-USER';
+const STAYS_AWAY = 'It is made within seconds after the engine joined; if it stays away: systemctl restart docker';
 
 /** What of the kernel and the programs is there. */
 export async function detectMesh(): Promise<{ mode: MeshMode; problem?: string }> {
@@ -88,11 +89,23 @@ export class NftMesh {
     return ['nsenter', `--net=${this.#ingressNamespace}`];
   }
 
+  /** `ip -4` in the ingress namespace. For a moment the engine's file is there, and the namespace or its devices are not. */
+  #ask(words: string[]): Promise<string> {
+    return run([...this.#enter(), 'ip', '-4', ...words]).catch((error: unknown) => {
+      const cause = error instanceof Error ? error.cause : undefined;
+      const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
+      if (missing) throw error; // a program, which does not come by itself
+      throw new EnvironmentError('the ingress network of the swarm is not ready on this Pi yet', STAYS_AWAY, {
+        cause: error,
+      });
+    });
+  }
+
   /** The ingress namespace's address on docker_gwbridge, and that bridge's name here. */
   async #gateway(): Promise<{ address: string; bridge: string }> {
-    const route = await run([...this.#enter(), 'ip', '-4', 'route', 'show', 'default']);
+    const route = await this.#ask(['route', 'show', 'default']);
     const [, via, device] = /via (\S+) dev (\S+)/.exec(route) ?? [];
-    const addresses = await run([...this.#enter(), 'ip', '-4', '-o', 'address', 'show', 'dev', device ?? 'eth1']);
+    const addresses = await this.#ask(['-o', 'address', 'show', 'dev', device ?? 'eth1']);
     const address = /inet (\d+\.\d+\.\d+\.\d+)\//.exec(addresses)?.[1];
     const here = await run(['ip', '-4', '-o', 'address', 'show']);
     const bridge = here
@@ -100,10 +113,7 @@ export class NftMesh {
       .find(line => line.includes(` ${via}/`))
       ?.split(/\s+/)[1];
     if (via === undefined || address === undefined || bridge === undefined || !/^[\w.-]+$/.test(bridge)) {
-      throw new EnvironmentError(
-        'the ingress network of the swarm has no gateway on this Pi yet',
-        'It is made within seconds after the engine joined; if it stays away: systemctl restart docker',
-      );
+      throw new EnvironmentError('the ingress network of the swarm has no gateway on this Pi yet', STAYS_AWAY);
     }
     return { address, bridge };
   }
