@@ -77,7 +77,9 @@ function peers({ cluster }: Snapshot): Check[] {
   const others = cluster.pis.filter(pi => !pi.self);
   if (others.length === 0) return [ok('peers', 'no other Pi is known')];
   const silent = others.filter(pi => pi.liveness !== 'alive');
-  if (silent.length === 0) return [ok('peers', `all ${others.length} other Pis answer`)];
+  if (silent.length === 0) {
+    return [ok('peers', others.length === 1 ? 'the other Pi answers' : `the ${others.length} other Pis answer`)];
+  }
   return silent.map(pi => {
     const since = pi.lastSeenSeconds === undefined ? '' : `, last heard ${age(pi.lastSeenSeconds)} ago`;
     const cure = `Check its power and cable; on it: sudo pi-swarm doctor. Firewalls must let 2377, 3378 and 7946 (tcp), 7946 and 4789 (udp) pass.`;

@@ -39,7 +39,7 @@ function foreign({ engine, agent }: DoctorFacts): Check {
   }
   return ok(
     'foreign-swarm',
-    inSwarm ? `the engine’s swarm is ${state ?? engine.swarmState}` : 'the engine is in no other swarm',
+    inSwarm ? `the engine’s swarm is ${state ?? engine.swarmState}` : 'no swarm of somebody else is known on this Pi',
   );
 }
 

@@ -51,7 +51,7 @@ export function renderChecks(checks: readonly Check[], paint: Paint, width: numb
   const [errors, warnings] = [count('error'), count('warning')];
   const total =
     errors + warnings === 0 ? 'Nothing is wrong.' : `${plural(errors, 'error')}, ${plural(warnings, 'warning')}.`;
-  return [...lines, '', total];
+  return lines.length === 0 ? [total] : [...lines, '', total];
 }
 
 const plural = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;

@@ -25,6 +25,8 @@ export function leaveCommand(): Command {
       const options = self.optsWithGlobals<LeaveOptions>();
       const limitMs = limitMsOf(options.timeout);
       const socket = await socketOf(options);
+      const before = await fetchSnapshot(socket);
+      if (hasLeft(before)) return say(`${before.self.name} has left already. To bring it back: sudo pi-swarm join`);
       await callAgent(socket, 'leave', { force: options.force === true });
       if (options.detach) return;
       const { self: pi } = await waitFor<Snapshot>({
@@ -47,6 +49,8 @@ export function leaveCommand(): Command {
 
 const hasLeft = ({ self }: Snapshot): boolean => self.intent === 'left' && self.swarm.state === 'none';
 
+const HANDING_OVER = 'handing over to the other managers';
+
 /** What a person wants to know of a Pi that goes: how much work is still on it, and whether others wait for it. */
 export function progress(snapshot: Snapshot): string {
   const { self, doing } = snapshot;
@@ -54,5 +58,5 @@ export function progress(snapshot: Snapshot): string {
   const { swarm } = self;
   if (swarm.state !== 'active') return doing;
   if (self.tasks > 0) return `draining ${self.tasks} ${self.tasks === 1 ? 'task' : 'tasks'}`;
-  return swarm.role === 'manager' ? `handing over to the other managers (${doing})` : doing;
+  return swarm.role === 'manager' && !doing.includes(HANDING_OVER) ? `${HANDING_OVER} (${doing})` : doing;
 }

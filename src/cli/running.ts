@@ -40,7 +40,7 @@ export async function waitUntilRuns(socket: string, name: string, limitMs: numbe
       else runsSinceMs ??= performance.now();
       return runsSinceMs !== undefined && (isOpen(seen) || performance.now() - runsSinceMs > OPEN_LIMIT_MS);
     },
-    progress: seen => progressOf(name, seen),
+    progress: seen => progressOf(name, { ...seen, failures: seen.failures.filter(({ task }) => !before?.has(task)) }),
     why: seen => (seen === undefined || seen.failures.length === 0 ? undefined : reasonOf(seen)),
   });
   if (!isOpen(service)) {
@@ -61,7 +61,7 @@ const allRun = ({ running, desired, where }: ServiceDetail): boolean =>
 
 function progressOf(name: string, seen: ServiceDetail): string {
   if (allRun(seen) && seen.open) return `${name}: published ports answer on ${seen.open.pis} of ${seen.open.of} Pis`;
-  return `${name}: ${seen.running} of ${seen.desired} run${seen.failed > 0 ? ` (${reasonOf(seen)})` : ''}`;
+  return `${name}: ${seen.running} of ${seen.desired} run${seen.failures.length > 0 ? ` (${reasonOf(seen)})` : ''}`;
 }
 
 /** A manager may be lost while we wait: that is what clusters are for, so keep looking until the limit. */

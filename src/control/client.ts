@@ -93,7 +93,7 @@ function explain(error: NodeJS.ErrnoException, socketPath: string): PiSwarmError
     return new PiSwarmError(
       'unavailable',
       `the pi-swarm agent is not running on this Pi (nobody answers on ${socketPath})`,
-      'Start it: sudo systemctl start pi-swarm\nor, to watch it work: sudo pi-swarm agent',
+      'Start it: sudo systemctl start pi-swarm\nor, to watch it work: sudo pi-swarm agent\nVirtual Pis are asked from inside: pi-swarm lab exec pi1 -- pi-swarm status',
       { cause: error },
     );
   }

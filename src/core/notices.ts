@@ -179,7 +179,7 @@ function trust({ refusals, clockBehind }: NoticeContext): Notice[] {
     result.push({
       severity: 'info',
       kind: 'refused-peer',
-      text: `${refusals.count} connections were refused; the last one from ${refusals.last.from}: ${refusals.last.problem ?? refusals.last.reason}.`,
+      text: `${refusals.count === 1 ? '1 connection was refused, ' : `${refusals.count} connections were refused; the last one`} from ${refusals.last.from}: ${refusals.last.problem ?? refusals.last.reason}.`,
       cure: 'If that is a Pi of yours, it has another cluster secret: `sudo pi-swarm join TOKEN` there (TOKEN from `pi-swarm invite` here).',
     });
   }

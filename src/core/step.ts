@@ -63,7 +63,7 @@ export function sentence(step: Step): string {
     case 'yield':
       return step.into === undefined ? 'keep the swarm after all' : `give way to swarm ${step.into}`;
     case 'intend':
-      return `intend to ${step.intent}`;
+      return step.intent === 'left' ? 'remember that it has left' : `intend to ${step.intent}`;
     case 'tune':
       return `tune the swarm: dispatcher heartbeat ${step.dispatcherHeartbeatMs} ms`;
     case 'label':

@@ -131,7 +131,7 @@ export class EngineCalls {
     if (request.swarm) {
       return new EngineError(
         `could not ${request.what} within ${seconds} s: no swarm manager answered`,
-        'Look at "pi-swarm status": more than half of the managers must be up.',
+        'When a manager was lost, the others need up to 20 s to elect a new leader: try again then. If it stays so, more than half of the managers are gone: pi-swarm nodes',
         { cause, code: 'timeout' },
       );
     }

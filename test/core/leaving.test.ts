@@ -27,7 +27,7 @@ describe('L1 on the Pi that goes', () => {
     expect(plan(leaving([nodeIdOf('pi2')]), 6_000)).toEqual([
       'leave the swarm by force',
       'forget the swarm',
-      'intend to left',
+      'remember that it has left',
     ]);
   });
 

@@ -174,7 +174,7 @@ describe('L1 leave', () => {
       'wait: the leader has not drained this Pi yet',
     ]);
     expect(plan(me({ runningTasks: 2 }))).toEqual(['wait: 2 tasks still run here']);
-    expect(plan(me({}))).toEqual(['leave the swarm', 'forget the swarm', 'intend to left']);
+    expect(plan(me({}))).toEqual(['leave the swarm', 'forget the swarm', 'remember that it has left']);
   });
 
   it('goes anyway when its time is over', () => {
