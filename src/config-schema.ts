@@ -139,7 +139,7 @@ export const fileSchema = z.strictObject(
     settle: duration('100ms', '5m', '1500ms'),
     /** A Pi that sees nobody waits longer: boards on one power strip come up seconds apart. */
     settleAlone: duration('100ms', '1h', '8s'),
-    /** `auto`: 1, 2, 3 or 5 by the number of Pis. Odd where fixed: an even one more tolerates no more failures. */
+    /** `auto`: 1, 3 or 5 by the number of Pis. Odd where fixed: an even one more tolerates no more failures. */
     managers: choice(['auto', 1, 3, 5, 7], 'auto'),
     /** A Pi reboots in less; a manager that is gone longer leaves the quorum one failure from the edge. */
     replaceAfter: duration('5s', '7d', '60s'),
