@@ -125,6 +125,11 @@ describe.skipIf(!canMakeNamespaces)('the last Pi', () => {
 
   it('refuses to leave its services behind, unless it is forced', async () => {
     await formed(lab(), ['pi1'], 1);
+    // Docker knows it some milliseconds before the agent does.
+    await waitFor(() => snapshotOf(lab(), 'pi1'), {
+      what: 'the agent to know its swarm',
+      is: ({ self }) => self.swarm.state === 'active' && self.swarm.leader,
+    });
     await lab().run('pi1', ['pi-swarm', 'deploy', 'whoami', '--replicas', '1']);
     const refused = await lab().exec('pi1', ['pi-swarm', 'leave']);
     expect(refused.code).toBe(EXIT.refused);

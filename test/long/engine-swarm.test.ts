@@ -3,7 +3,7 @@ import { DockerEngine } from '../../src/io/engine.ts';
 import { ensureWhoami } from '../../src/io/whoami.ts';
 import { swarmContract } from '../contract/engine-swarm.ts';
 import { canMakeNamespaces } from '../io/netns.ts';
-import { useLab, waitFor } from './harness.ts';
+import { useLab, waitFor } from '../lab/harness.ts';
 
 describe.skipIf(!canMakeNamespaces)('three real engines', () => {
   const lab = useLab({ pis: 3, agents: false });
