@@ -5,7 +5,7 @@ import { callAgent, fetchSnapshot } from '../control/client.ts';
 import type { Snapshot } from '../core/snapshot.ts';
 import { isPiSwarmError, UsageError } from '../errors.ts';
 import { parseSecret } from '../io/secret.ts';
-import { takeSecret } from './claim.ts';
+import { type Taken, takeSecret } from './claim.ts';
 import { withExamples } from './help.ts';
 import { type CommonOptions, socketOf } from './options.ts';
 import { note, say } from './output.ts';
@@ -30,12 +30,15 @@ export function joinCommand(): Command {
       const options = self.optsWithGlobals<JoinOptions>();
       const limitMs = limitMsOf(options.timeout);
       const socket = await socketOf(options);
-      const agent = await enter(token, socket, options);
+      const before = await glance(socket);
+      const { agent, changed } = await enter(token, socket, options);
       if (!agent) {
         say('The secret is in place; this Pi joins as soon as the agent runs: sudo systemctl start pi-swarm');
         return;
       }
-      if (!options.detach) await untilInside(socket, limitMs);
+      // The agent still shows its old cluster for a moment.
+      const left = changed && before?.self.claimed ? before.cluster.tag : undefined;
+      if (!options.detach) await untilInside(socket, limitMs, left);
     });
   return withExamples(command, [
     'sudo pi-swarm join PISW1-…           with the token of `pi-swarm invite`',
@@ -44,21 +47,20 @@ export function joinCommand(): Command {
   ]);
 }
 
-/** @returns whether an agent runs that acts on it */
-async function enter(token: string | undefined, socket: string, options: JoinOptions): Promise<boolean> {
+async function enter(token: string | undefined, socket: string, options: JoinOptions): Promise<Taken> {
   if (token === undefined) {
     const { self } = await fetchSnapshot(socket);
     if (self.claimed) {
       await callAgent(socket, 'return');
-      return true;
+      return { agent: true, changed: false };
     }
   }
   const text = token === undefined ? await ask() : token === '-' ? await readAll() : token;
   // The checksum first: a typo is told before anything else happens.
   const secret = parseSecret(text);
-  const { agent, changed } = await takeSecret(secret, options);
-  if (!changed) note('This Pi has that secret already.');
-  return agent;
+  const taken = await takeSecret(secret, options);
+  if (!taken.changed) note('This Pi has that secret already.');
+  return taken;
 }
 
 async function ask(): Promise<string> {
@@ -89,7 +91,9 @@ async function readAll(): Promise<string> {
   return text;
 }
 
-async function untilInside(socket: string, limitMs: number): Promise<void> {
+/** @param left tag of the cluster that it is to be in no more */
+async function untilInside(socket: string, limitMs: number, left: string | undefined): Promise<void> {
+  const isInside = (seen: Snapshot | undefined) => isMember(seen) && seen?.cluster.tag !== left;
   let last: Snapshot | undefined;
   const snapshot = await waitFor<Snapshot | undefined>({
     what: 'this Pi to be in the swarm',
@@ -112,7 +116,7 @@ async function untilInside(socket: string, limitMs: number): Promise<void> {
   );
 }
 
-const isInside = (snapshot: Snapshot | undefined): boolean =>
+const isMember = (snapshot: Snapshot | undefined): boolean =>
   snapshot !== undefined &&
   snapshot.self.intent === 'stay' &&
   snapshot.self.claimed &&

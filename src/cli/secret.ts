@@ -41,7 +41,7 @@ async function keep(secret: ClusterSecret, options: CommonOptions & { force?: bo
   if (old !== undefined && !options.force) {
     throw new RefusedError(
       `${secretFile} holds a cluster secret already`,
-      'With another secret this Pi leaves its cluster for good. If that is meant: sudo pi-swarm secret new --write --force',
+      'With another secret this Pi knows the others no more, until they join with it too. If that is meant: sudo pi-swarm secret new --write --force',
     );
   }
   await takeSecret(secret, { ...options, force: true });

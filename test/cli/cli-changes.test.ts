@@ -138,6 +138,19 @@ describe.runIf(process.getuid?.() === 0)('membership', () => {
     expect((await readFile(join(program.directory, 'secret'), 'utf8')).trim()).toBe(secret);
   });
 
+  test('join with another secret waits until the agent shows the new cluster', async () => {
+    let asked = 0;
+    const snapshot = () =>
+      snapshotOf({
+        change: it => {
+          if (++asked > 3) it.cluster.tag = 'beef000000000000';
+        },
+      });
+    await serve(new FakeManager(), snapshot);
+    const { out } = await run(['join', '-'], { input: `${secret}\n` });
+    expect(out).toContain('is in cluster beef0000 as');
+  });
+
   test('join without an agent writes the secret and says what comes next', async () => {
     const { code, out } = await run(['join', secret]);
     expect([code, out]).toEqual([0, expect.stringContaining('systemctl start pi-swarm')]);
