@@ -176,10 +176,14 @@ function machine(world: World): Notice[] {
 function trust({ refusals, clockBehind }: NoticeContext): Notice[] {
   const result: Notice[] = [];
   if (refusals.count > 0 && refusals.last) {
+    const many =
+      refusals.count === 1 ? '1 connection was refused' : `${refusals.count} connections were refused; the last one`;
+    // Who hangs up in the middle of the handshake takes its address with it.
+    const from = refusals.last.from === 'unknown' ? '' : ` from ${refusals.last.from}`;
     result.push({
       severity: 'info',
       kind: 'refused-peer',
-      text: `${refusals.count === 1 ? '1 connection was refused, ' : `${refusals.count} connections were refused; the last one`} from ${refusals.last.from}: ${refusals.last.problem ?? refusals.last.reason}.`,
+      text: `${many}${from}: ${refusals.last.problem ?? refusals.last.reason}.`,
       cure: 'If that is a Pi of yours, it has another cluster secret: `sudo pi-swarm join TOKEN` there (TOKEN from `pi-swarm invite` here).',
     });
   }
