@@ -25,11 +25,11 @@ function system({ platform }: DoctorFacts): Check {
 
 function node({ nodeVersion }: DoctorFacts): Check {
   const [major = 0, minor = 0] = nodeVersion.replace('v', '').split('.').map(Number);
-  if (major > 20 || (major === 20 && minor >= 12)) return ok('node', `Node.js ${nodeVersion}`);
+  if (major > 20 || (major === 20 && minor >= 3)) return ok('node', `Node.js ${nodeVersion}`);
   return error(
     'node',
     `Node.js ${nodeVersion} is too old`,
-    'Install Node.js 20.12 or newer: sudo apt install nodejs (Debian 13)',
+    'Install Node.js 20.3 or newer: sudo apt install nodejs (Debian 13)',
   );
 }
 

@@ -1,5 +1,5 @@
 /** Everything that the commands write to the terminal goes through here. */
-import { styleText } from 'node:util';
+import util from 'node:util';
 import { EXIT, isPiSwarmError, messageOf } from '../errors.ts';
 
 export type Paint = (style: Style, text: string) => string;
@@ -7,7 +7,8 @@ export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 
 const PLAIN: Paint = (_style, text) => text;
 // The stream was judged already; Node would judge stdout, also for a text that goes to stderr.
-const COLOURED: Paint = (style, text) => styleText(style, text, { validateStream: false });
+// The first releases of Node 20 have no styleText: no colours there.
+const COLOURED: Paint = (style, text) => util.styleText?.(style, text, { validateStream: false }) ?? text;
 
 /** Colours only on a terminal, and not where NO_COLOR is set (https://no-color.org). */
 export function paintFor(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv = process.env): Paint {
