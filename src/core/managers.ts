@@ -15,6 +15,12 @@ export function managersFor(pis: number, wish: 'auto' | number): number {
   return pis >= 3 ? 3 : 1;
 }
 
+/**
+ * The engine hands leadership to any manager that is up, also to one that has no log yet; then the swarm decides nothing
+ * for 25 s. Seen on 20.10 with one that was promoted 0.1 s before; it takes its log well within a second.
+ */
+const HANDOVER_AFTER_MS = 3_000;
+
 interface Roster {
   managers: SwarmNode[];
   reachable: SwarmNode[];
@@ -99,9 +105,14 @@ function shrink(world: World, { managers, reachable, wished }: Roster): Decision
   if (pick === undefined || managers.length === 1) return undefined;
   const left = pick.reachable ? reachable.length - 1 : reachable.length;
   if (left < majority(managers.length - 1)) return undefined;
+  const newest = pick.leader ? reachable.find(node => node !== pick && isFresh(world, node)) : undefined;
+  if (newest !== undefined) return wait('M1', `${refOf(newest).name} has only just become a manager`);
   const why = isLeaving(world, pick) ? 'it is leaving' : `${managers.length} managers, ${wished} wished`;
   return step('M1', why, { action: 'demote', ...refOf(pick) });
 }
+
+const isFresh = (world: World, node: SwarmNode): boolean =>
+  world.nowMs - (world.managerSinceMs[node.nodeId] ?? world.nowMs) < HANDOVER_AFTER_MS;
 
 /** Leaving for good, or a leader that shuts down where two others remain: then leadership is handed over first. */
 function isLeaving(world: World, node: SwarmNode): boolean {

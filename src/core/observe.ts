@@ -115,6 +115,8 @@ export interface World extends Omit<Facts, 'engineSwarm'> {
   dissolvingSinceMs?: number;
   /** By swarm node id. */
   trouble: Record<string, Trouble>;
+  /** Since when Raft reaches each manager, by swarm node id. */
+  managerSinceMs: Record<string, number>;
 }
 
 export function observe(facts: Facts, before?: World): World {
@@ -132,6 +134,7 @@ export function observe(facts: Facts, before?: World): World {
       intentMs: kept(facts.memory.intent === before?.memory.intent, before?.since.intentMs),
     },
     trouble: troubles(facts, before),
+    managerSinceMs: managersSince(facts, before),
   };
   if (isOrphan(world)) world.since.orphanMs = before?.since.orphanMs ?? facts.nowMs;
   return world;
@@ -214,6 +217,12 @@ function troubles(facts: Facts, before: World | undefined): Record<string, Troub
     if (trouble.downSinceMs !== undefined || trouble.unreachableSinceMs !== undefined) result[node.nodeId] = trouble;
   }
   return result;
+}
+
+function managersSince(facts: Facts, before: World | undefined): Record<string, number> {
+  if (facts.nodes === undefined) return before?.managerSinceMs ?? {};
+  const managers = facts.nodes.filter(node => node.role === 'manager' && node.reachable);
+  return Object.fromEntries(managers.map(({ nodeId }) => [nodeId, before?.managerSinceMs[nodeId] ?? facts.nowMs]));
 }
 
 /** In a swarm of which no manager with quorum is heard. */

@@ -37,3 +37,19 @@ describe('L1 on the Pi that goes', () => {
     expect(plan(leaving([nodeIdOf('pi2')]), 1_000)).toEqual(waits);
   });
 });
+
+describe('L1 when the leader itself goes', () => {
+  const own = { availability: 'drain' as const, labels: { 'pi-swarm.leaving': 'leave' } };
+  const memory = { intent: 'leave' as const, swarmId: 'swarm-a', swarmNodeId: nodeIdOf('pi1') };
+  const nodes = [manager('pi1', own), manager('pi2'), manager('pi3'), manager('pi4')];
+
+  it('hands over once every other manager has been one for a while: leadership can fall to any of them', () => {
+    expect(plan(leading(nodes, { memory }), 3_000)).toEqual(['demote pi1']);
+    expect(plan(leading(nodes, { memory }), 2_000)).toEqual(['wait: handing over to the other managers']);
+  });
+
+  it('does not wait for managers that Raft cannot reach: they get nothing handed over', () => {
+    const five = [...nodes, manager('pi5', { state: 'down', reachable: false })];
+    expect(plan(leading(five, { memory }), 3_000)).toEqual(['demote pi1']);
+  });
+});

@@ -158,7 +158,7 @@ describe('L1 leave', () => {
     const memory = { intent: 'leave' as const, swarmId: 'swarm-a', swarmNodeId: nodeIdOf('pi1') };
     const own = { availability: 'drain' as const, labels: { 'pi-swarm.leaving': 'leave' } };
     expect(plan(leading([manager('pi1', own), node('pi2')], { memory }))).toEqual(['promote pi2']);
-    expect(plan(leading([manager('pi1', own), manager('pi2')], { memory }))).toEqual(['demote pi1']);
+    expect(plan(leading([manager('pi1', own), manager('pi2')], { memory }), 3_000)).toEqual(['demote pi1']);
   });
 
   const me = (more: object) =>
@@ -194,7 +194,9 @@ describe('L1 leave', () => {
   it('a leader that shuts down hands leadership over where two other managers remain', () => {
     const memory = { intent: 'shutdown' as const, swarmId: 'swarm-a', swarmNodeId: nodeIdOf('pi1') };
     const own = { availability: 'drain' as const, labels: { 'pi-swarm.leaving': 'shutdown' } };
-    expect(plan(leading([manager('pi1', own), manager('pi2'), manager('pi3')], { memory }))).toEqual(['demote pi1']);
+    expect(plan(leading([manager('pi1', own), manager('pi2'), manager('pi3')], { memory }), 3_000)).toEqual([
+      'demote pi1',
+    ]);
     expect(plan(leading([manager('pi1', own), node('pi2')], { memory }))[0]).toContain('may stop');
   });
 });

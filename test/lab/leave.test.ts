@@ -125,6 +125,10 @@ describe.skipIf(!canMakeNamespaces)('the last Pi', () => {
 
   it('refuses to leave its services behind, unless it is forced', async () => {
     await formed(lab(), ['pi1'], 1);
+    await waitFor(() => snapshotOf(lab(), 'pi1'), {
+      what: 'pi1 to be calm',
+      is: ({ doing }) => /all is well/.test(doing),
+    });
     // Docker knows it some milliseconds before the agent does.
     await waitFor(() => snapshotOf(lab(), 'pi1'), {
       what: 'the agent to know its swarm',
