@@ -58,7 +58,7 @@ const one = (change: Change): Check[] => {
 const cases: [name: string, verdict: Check['verdict'], change: Change, cure: RegExp][] = [
   ['root', 'warning', it => (it.root = false), /sudo pi-swarm doctor/],
   ['linux', 'error', it => (it.platform = 'darwin'), /Raspberry/],
-  ['node', 'error', it => (it.nodeVersion = 'v18.20.1'), /20\.12/],
+  ['node', 'error', it => (it.nodeVersion = 'v18.20.1'), /20\.3/],
   ['node', 'error', it => (it.nodeVersion = 'v20.2.0'), /20\.3/],
   ['clock', 'warning', it => (it.wallMs = 0), /timedatectl/],
   ['machine-id', 'warning', it => (it.machineId = 'uninitialized'), /systemd-machine-id-setup/],
