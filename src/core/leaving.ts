@@ -64,6 +64,7 @@ export function goodbye(world: World, swarm: ActiveSwarm, intent: 'leave' | 'shu
   if (overdue) return go(intent, true, `it did not finish within ${Math.round(world.wish.drainTimeoutMs / 1000)} s`);
   if (!isDrained(world, swarm)) return wait('L1', 'the leader has not drained this Pi yet');
   if (world.runningTasks > 0) return wait('L1', `${world.runningTasks} tasks still run here`);
+  if (isReleased(world, swarm)) return go(intent, swarm.role === 'manager', 'its work runs elsewhere');
   if (handsOver(world, swarm, intent)) return wait('L1', 'handing over to the other managers');
   return go(intent, false, 'its work runs elsewhere');
 }
@@ -81,6 +82,15 @@ export function delistedBy(world: World, swarm: ActiveSwarm): string | undefined
 
 /** Whether this peer says who is in its swarm. A list without itself is none: nobody goes because of it. */
 export const hasList = ({ status, swarm }: ActivePeer): boolean => status.members?.includes(swarm.nodeId) === true;
+
+/**
+ * The leader says that this Pi is no manager any more. The engine of one that was the leader takes up to 30 s to notice: it
+ * asks itself, and nobody answers there.
+ */
+function isReleased(world: World, swarm: ActiveSwarm): boolean {
+  const leader = activePeers(world).find(peer => peer.swarm.swarmId === swarm.swarmId && peer.swarm.leader);
+  return leader?.liveness === 'alive' && leader.status.released?.includes(swarm.nodeId) === true;
+}
 
 /** Who leaves for good stops being a manager first; who only shuts down hands over leadership where two others remain. */
 function handsOver(world: World, swarm: ActiveSwarm, intent: 'leave' | 'shutdown'): boolean {

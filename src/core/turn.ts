@@ -59,7 +59,9 @@ function addLeaderStatus(world: World, status: PiStatus): void {
   if (nodes.length <= MEMBERS_MAX) status.members = nodes.map(node => node.nodeId);
   if (world.images.length > 0) status.images = world.images;
   const leaving = nodes.filter(node => node.labels[LEAVING_LABEL] !== undefined && node.availability === 'drain');
+  const released = leaving.filter(node => node.role === 'worker' && !node.voter);
   if (leaving.length > 0) status.leaving = leaving.slice(0, MEMBERS_MAX).map(node => node.nodeId);
+  if (released.length > 0) status.released = released.slice(0, MEMBERS_MAX).map(node => node.nodeId);
 }
 
 const hints = (world: World): PeerHint[] =>

@@ -107,6 +107,7 @@ const status = z.object({
   meshApplied: text.optional(),
   images: strings(64).optional(),
   leaving: strings(PEERS_MAX).optional(),
+  released: strings(PEERS_MAX).optional(),
   tasks: count,
   model: text.optional(),
   architecture: text.optional(),

@@ -47,6 +47,7 @@ export const essenceOf = (status: PiStatus): string =>
     status.dissolving,
     status.members,
     status.leaving,
+    status.released,
     status.meshVersion,
     status.meshApplied,
     status.images,

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { active, engineSwarm, facts, leader, leading, manager, node, nodeIdOf, peer, plan } from './build.ts';
+import { turn } from '../../src/core/turn.ts';
+import type { SwarmNode } from '../../src/core/world.ts';
+import { active, cluster, engineSwarm, facts, leader, leading, manager, node, nodeIdOf, peer, plan } from './build.ts';
 
 const marked = { 'pi-swarm.id': '0000000000000003', 'pi-swarm.leaving': 'leave' };
 const leaves = { intent: 'leave' as const, swarm: active('pi3') };
@@ -46,6 +48,29 @@ describe('L1 when the leader itself goes', () => {
   it('hands over once every other manager has been one for a while: leadership can fall to any of them', () => {
     expect(plan(leading(nodes, { memory }), 3_000)).toEqual(['demote pi1']);
     expect(plan(leading(nodes, { memory }), 2_000)).toEqual(['wait: handing over to the other managers']);
+  });
+
+  it('goes as soon as the new leader says that it is no manager any more, whatever its engine still believes', () => {
+    const engine = engineSwarm('pi1', { controlAvailable: true, cluster: cluster() });
+    const heard = (more: object) =>
+      facts({
+        engineSwarm: engine,
+        memory,
+        peers: [
+          peer('pi2', { swarm: leader('pi2'), members: ['node-pi1', 'node-pi2'], leaving: ['node-pi1'], ...more }),
+        ],
+      });
+    expect(plan(heard({}))).toEqual(['wait: handing over to the other managers']);
+    expect(plan(heard({ released: ['node-pi1'] }))[0]).toBe('leave the swarm by force');
+  });
+
+  it('the leader releases those that are drained and out of Raft, and nobody else', () => {
+    const gone = (more: object) => node('pi2', { availability: 'drain', labels: own.labels, ...more });
+    const said = (it_: SwarmNode) => turn(leading([manager('pi1'), it_, node('pi3')])).status.released;
+    expect(said(gone({}))).toEqual(['node-pi2']);
+    expect(said(gone({ voter: true }))).toBeUndefined();
+    expect(said(gone({ role: 'manager', voter: true }))).toBeUndefined();
+    expect(said(gone({ availability: 'active' }))).toBeUndefined();
   });
 
   it('does not wait for managers that Raft cannot reach: they get nothing handed over', () => {
