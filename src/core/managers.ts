@@ -105,10 +105,18 @@ function shrink(world: World, { managers, reachable, wished }: Roster): Decision
   if (pick === undefined || managers.length === 1) return undefined;
   const left = pick.reachable ? reachable.length - 1 : reachable.length;
   if (left < majority(managers.length - 1)) return undefined;
+  if (isSelf(world, pick) && isMoving(world)) return wait('M1', 'its work moves first');
   const newest = pick.leader ? reachable.find(node => node !== pick && isFresh(world, node)) : undefined;
   if (newest !== undefined) return wait('M1', `${refOf(newest).name} has only just become a manager`);
   const why = isLeaving(world, pick) ? 'it is leaving' : `${managers.length} managers, ${wished} wished`;
   return step('M1', why, { action: 'demote', ...refOf(pick) });
+}
+
+/** While leadership moves nothing is decided: what runs on the leader has to run elsewhere before, as far as it ever will. */
+function isMoving(world: World): boolean {
+  if (world.runningTasks > 0) return true;
+  const short = (world.services ?? []).some(({ running, desired }) => running < desired);
+  return short && world.nowMs - world.since.intentMs < world.wish.drainTimeoutMs / 2;
 }
 
 const isFresh = (world: World, node: SwarmNode): boolean =>

@@ -1,7 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import { turn } from '../../src/core/turn.ts';
 import type { SwarmNode } from '../../src/core/world.ts';
-import { active, cluster, engineSwarm, facts, leader, leading, manager, node, nodeIdOf, peer, plan } from './build.ts';
+import {
+  active,
+  cluster,
+  engineSwarm,
+  facts,
+  leader,
+  leading,
+  manager,
+  node,
+  nodeIdOf,
+  peer,
+  plan,
+  service,
+} from './build.ts';
 
 const marked = { 'pi-swarm.id': '0000000000000003', 'pi-swarm.leaving': 'leave' };
 const leaves = { intent: 'leave' as const, swarm: active('pi3') };
@@ -48,6 +61,19 @@ describe('L1 when the leader itself goes', () => {
   it('hands over once every other manager has been one for a while: leadership can fall to any of them', () => {
     expect(plan(leading(nodes, { memory }), 3_000)).toEqual(['demote pi1']);
     expect(plan(leading(nodes, { memory }), 2_000)).toEqual(['wait: handing over to the other managers']);
+  });
+
+  it('lets its work move first: while leadership moves, the swarm may decide nothing for 25 s', () => {
+    const lastedMs = 5_000;
+    const short = [{ ...service('whoami'), running: 4, desired: 5 }];
+    expect(plan(leading(nodes, { memory, runningTasks: 1 }), lastedMs)).toEqual(['wait: 1 tasks still run here']);
+    expect(plan(leading(nodes, { memory, services: short }), lastedMs)[0]).not.toBe('demote pi1');
+    expect(plan(leading(nodes, { memory, services: [service('whoami')] }), lastedMs)).toEqual(['demote pi1']);
+  });
+
+  it('does not wait longer than half its time for a service that never gets complete', () => {
+    const short = [{ ...service('broken'), running: 0, desired: 1 }];
+    expect(plan(leading(nodes, { memory, services: short }), 30_000)).toEqual(['demote pi1']);
   });
 
   it('goes as soon as the new leader says that it is no manager any more, whatever its engine still believes', () => {
