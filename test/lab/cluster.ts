@@ -111,7 +111,14 @@ const rolesOf = (nodes: readonly Node[]): string =>
 /** Exactly these Pis are in one swarm: all Ready and in use, one leader, so many managers that Raft reaches. */
 export async function formed(lab: Lab, pis: readonly string[], managers: number, timeoutMs = 60_000): Promise<Node[]> {
   const roles = `l${'m'.repeat(managers - 1)}${'w'.repeat(pis.length - managers)}`;
-  return waitFor(() => nodesOf(lab, pis), {
+  const look = async (): Promise<Node[]> => {
+    const nodes = await nodesOf(lab, pis);
+    // The leader calls a manager reachable before that one has its log: only then it answers itself.
+    const managing = nodes.filter(({ role }) => role !== 'worker');
+    await Promise.all(managing.map(({ name }) => dockerOf(lab, name).listNodes()));
+    return nodes;
+  };
+  return waitFor(look, {
     what: `one swarm of ${pis.join(', ')} with ${managers} managers`,
     timeoutMs,
     everyMs: 200,
