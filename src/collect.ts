@@ -1,4 +1,5 @@
 /** Collects the facts for one turn. What changes rarely is asked rarely; an event makes it be asked at once. */
+import { isOnItsWay } from './core/leaving.ts';
 import { isChanging } from './core/managers.ts';
 import type { EngineSwarm, Facts, SwarmSettings, Wish } from './core/observe.ts';
 import type { ClusterView } from './core/show.ts';
@@ -166,6 +167,7 @@ export class Collector {
     if (work === undefined) return;
     const { services, tasks } = work;
     facts.services = services;
+    facts.busyNodes = [...new Set(tasks.filter(({ state }) => state === 'running').map(task => task.nodeId))];
     facts.images = images.filter(image => services.some(service => service.image === image));
     const version = this.#ports.meshVersion(services, tasks);
     if (version !== undefined) facts.meshVersion = version;
@@ -184,6 +186,7 @@ export class Collector {
   #tasksAgeMs(): number {
     const services = this.#view?.services ?? [];
     if (services.some(({ running, desired }) => running !== desired)) return AGE_MS.tasksMoving;
+    if (this.#view?.nodes.some(isOnItsWay)) return AGE_MS.tasksMoving;
     if (services.some(({ ports }) => ports.length > 0)) return AGE_MS.tasksInUse;
     return services.length > 0 ? AGE_MS.tasks : AGE_MS.services;
   }

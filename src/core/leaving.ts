@@ -1,5 +1,5 @@
 /** L1 leave and L2 return (design §5): what the leader does for others, and what a leaving Pi does itself. */
-import { isSelf, peerOf, refOf } from './managers.ts';
+import { isHalfOver, isMoving, isSelf, isShort, peerOf, refOf } from './managers.ts';
 import { type ActivePeer, activePeers, HARDWARE_LABEL, ID_LABEL, LEAVING_LABEL, type World } from './observe.ts';
 import { type Decision, type Step, wait } from './step.ts';
 import type { ActiveSwarm, Intent, SwarmNode } from './world.ts';
@@ -66,7 +66,9 @@ export function goodbye(world: World, swarm: ActiveSwarm, intent: 'leave' | 'shu
   if (world.runningTasks > 0) return wait('L1', `${world.runningTasks} tasks still run here`);
   if (isReleased(world, swarm)) return go(intent, swarm.role === 'manager', 'its work runs elsewhere');
   if (handsOver(world, swarm, intent)) return wait('L1', 'handing over to the other managers');
-  return go(intent, false, 'its work runs elsewhere');
+  if (swarm.leader && !isMoving(world)) return go(intent, false, 'its work runs elsewhere');
+  if (!isHalfOver(world)) return wait('L1', 'the leader does not say yet that its work runs elsewhere');
+  return go(intent, false, 'half its time is over and nothing runs here any more');
 }
 
 /** The leader's name, when it is in sight and does not list this engine: somebody removed it. */
@@ -83,8 +85,20 @@ export function delistedBy(world: World, swarm: ActiveSwarm): string | undefined
 /** Whether this peer says who is in its swarm. A list without itself is none: nobody goes because of it. */
 export const hasList = ({ status, swarm }: ActivePeer): boolean => status.members?.includes(swarm.nodeId) === true;
 
+/** Its work is moving, and it waits for the word to go. */
+export const isOnItsWay = (node: SwarmNode): boolean =>
+  node.labels[LEAVING_LABEL] !== undefined && node.state === 'ready';
+
+/** Leader: whether this leaving Pi may go: nothing runs there, everything runs elsewhere, and Raft goes on without it. */
+export function isFree(world: World, node: SwarmNode): boolean {
+  const mark = node.labels[LEAVING_LABEL];
+  if (mark === undefined || node.availability !== 'drain') return false;
+  if (world.busyNodes?.includes(node.nodeId) || isShort(world)) return false;
+  return mark === 'shutdown' ? !node.leader : node.role === 'worker' && !node.voter;
+}
+
 /**
- * The leader says that this Pi is no manager any more. The engine of one that was the leader takes up to 30 s to notice: it
+ * The leader says that this Pi may go, also if its own engine still takes it for a manager. The engine of one that was the leader takes up to 30 s to notice: it
  * asks itself, and nobody answers there.
  */
 function isReleased(world: World, swarm: ActiveSwarm): boolean {

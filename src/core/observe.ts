@@ -82,6 +82,8 @@ export interface Facts {
   nodes?: SwarmNode[];
   services?: SwarmService[];
   settings?: SwarmSettings;
+  /** Swarm node ids on which tasks still run, also those that were told to stop. */
+  busyNodes?: string[];
   /** Version of the table of published ports, on managers that made one. */
   meshVersion?: string;
   /** The version that this Pi's own rules follow. */

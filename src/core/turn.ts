@@ -1,6 +1,7 @@
 /** One turn of the loop, as far as it is pure: facts → world → decision, and what to tell the peers. */
 import { decide } from './decide.ts';
 import { candidateOf, mergeVerdict } from './formation.ts';
+import { isFree } from './leaving.ts';
 import { type Facts, LEAVING_LABEL, observe, visiblePeers, type World } from './observe.ts';
 import type { Decision } from './step.ts';
 import type { PeerHint, PiStatus } from './world.ts';
@@ -59,7 +60,7 @@ function addLeaderStatus(world: World, status: PiStatus): void {
   if (nodes.length <= MEMBERS_MAX) status.members = nodes.map(node => node.nodeId);
   if (world.images.length > 0) status.images = world.images;
   const leaving = nodes.filter(node => node.labels[LEAVING_LABEL] !== undefined && node.availability === 'drain');
-  const released = leaving.filter(node => node.role === 'worker' && !node.voter);
+  const released = leaving.filter(node => isFree(world, node));
   if (leaving.length > 0) status.leaving = leaving.slice(0, MEMBERS_MAX).map(node => node.nodeId);
   if (released.length > 0) status.released = released.slice(0, MEMBERS_MAX).map(node => node.nodeId);
 }

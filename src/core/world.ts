@@ -74,7 +74,7 @@ export interface PiStatus {
   images?: string[];
   /** Swarm node ids that the leader has drained because their Pis go (L1): tells a leaving Pi that it was heard. */
   leaving?: string[];
-  /** Those of them that are no managers any more, in Raft either: they may go, whatever their engines still believe. */
+  /** Those of them whose work runs elsewhere and, if they leave for good, that are out of Raft: they may go now. */
   released?: string[];
   /** Running swarm tasks on this Pi. */
   tasks: number;

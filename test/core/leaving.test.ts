@@ -46,6 +46,18 @@ describe('L1 on the Pi that goes', () => {
     ]);
   });
 
+  it('goes when the leader says that its work runs elsewhere, or after half its time', () => {
+    const drained = (more: object = {}) =>
+      facts({
+        engineSwarm: engineSwarm('pi1'),
+        memory: { intent: 'leave', swarmId: 'swarm-a', swarmNodeId: nodeIdOf('pi1') },
+        peers: [peer('pi2', { swarm: leader('pi2'), leaving: [nodeIdOf('pi1')], ...more })],
+      });
+    expect(plan(drained(), 10_000)).toEqual(['wait: the leader does not say yet that its work runs elsewhere']);
+    expect(plan(drained({ released: [nodeIdOf('pi1')] }))[0]).toBe('leave the swarm');
+    expect(plan(drained(), 30_000)[0]).toBe('leave the swarm');
+  });
+
   it('waits for the leader while it is listed, or has only just joined', () => {
     const waits = ['wait: the leader has not drained this Pi yet'];
     expect(plan(leaving([nodeIdOf('pi1'), nodeIdOf('pi2')]), 6_000)).toEqual(waits);
@@ -90,13 +102,29 @@ describe('L1 when the leader itself goes', () => {
     expect(plan(heard({ released: ['node-pi1'] }))[0]).toBe('leave the swarm by force');
   });
 
-  it('the leader releases those that are drained and out of Raft, and nobody else', () => {
-    const gone = (more: object) => node('pi2', { availability: 'drain', labels: own.labels, ...more });
-    const said = (it_: SwarmNode) => turn(leading([manager('pi1'), it_, node('pi3')])).status.released;
-    expect(said(gone({}))).toEqual(['node-pi2']);
-    expect(said(gone({ voter: true }))).toBeUndefined();
-    expect(said(gone({ role: 'manager', voter: true }))).toBeUndefined();
-    expect(said(gone({ availability: 'active' }))).toBeUndefined();
+  describe('the leader releases a Pi', () => {
+    const gone = (mark: 'leave' | 'shutdown', more: object = {}) =>
+      node('pi2', { availability: 'drain', labels: { 'pi-swarm.leaving': mark }, ...more });
+    const said = (it_: SwarmNode, more: object = {}) =>
+      turn(leading([manager('pi1'), it_, manager('pi3')], more)).status.released;
+    const voter = { role: 'manager', voter: true, reachable: true };
+
+    it('that is drained and out of Raft', () => {
+      expect(said(gone('leave'))).toEqual(['node-pi2']);
+      expect(said(gone('leave', { voter: true }))).toBeUndefined();
+      expect(said(gone('leave', voter))).toBeUndefined();
+      expect(said(gone('leave', { availability: 'active' }))).toBeUndefined();
+    });
+
+    it('that only shuts down also as a manager', () => {
+      expect(said(gone('shutdown', voter))).toEqual(['node-pi2']);
+    });
+
+    it('when nothing runs there any more, and everything elsewhere', () => {
+      expect(said(gone('leave'), { busyNodes: ['node-pi2'] })).toBeUndefined();
+      expect(said(gone('leave'), { busyNodes: ['node-pi3'] })).toEqual(['node-pi2']);
+      expect(said(gone('leave'), { services: [{ ...service('whoami'), running: 0 }] })).toBeUndefined();
+    });
   });
 
   it('does not wait for managers that Raft cannot reach: they get nothing handed over', () => {

@@ -165,7 +165,7 @@ describe('L1 leave', () => {
     facts({
       engineSwarm: engineSwarm('pi1'),
       memory: { intent: 'leave', swarmId: 'swarm-a', swarmNodeId: nodeIdOf('pi1') },
-      peers: [peer('pi2', { swarm: leader('pi2'), leaving: [nodeIdOf('pi1')] })],
+      peers: [peer('pi2', { swarm: leader('pi2'), leaving: [nodeIdOf('pi1')], released: [nodeIdOf('pi1')] })],
       ...more,
     });
 
