@@ -9,6 +9,7 @@ import type {
   Peer,
   PeerHint,
   PiStatus,
+  ServiceMove,
   SwarmNode,
   SwarmService,
   SwarmTask,
@@ -163,6 +164,15 @@ export interface Engine {
   serviceCreate(spec: ServiceWish): Promise<{ id: string; warnings: string[] }>;
   serviceScale(name: string, replicas: number): Promise<void>;
   serviceRemove(name: string): Promise<void>;
+  /**
+   * A move in three writes, each idempotent and retried on a version conflict (`core/moving` says when; the label
+   * `pi-swarm.move` keeps what has to be put back). First: `count` more replicas. A service that is moving already is left alone.
+   */
+  serviceMoveStart(id: string, move: { from: string; count: number; why: ServiceMove['why'] }): Promise<void>;
+  /** Second: `count` tasks on `from` get successors that no node may run: neither `from`, nor the `empty` ones, nor a second one elsewhere. */
+  serviceMoveBlock(id: string, empty: readonly string[]): Promise<void>;
+  /** Third: everything as the user wished it. Swarm takes the tasks with waiting successors away first. */
+  serviceMoveEnd(id: string): Promise<void>;
   /** Running containers of this engine that belong to swarm tasks. */
   runningTaskContainers(): Promise<number>;
   /** What an image offers: from the registry (`/distribution`), else from the local copy; undefined where nobody knows it. */

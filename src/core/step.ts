@@ -1,11 +1,17 @@
 /** Steps are data: what to do, never how. `src/executors.ts` maps each action to a few lines that do it. */
-import type { Intent, NodeId } from './world.ts';
+import type { Intent, NodeId, ServiceMove } from './world.ts';
 
 export interface NodeRef {
   /** Swarm node id. */
   node: string;
   /** For people. */
   name: string;
+}
+
+export interface ServiceRef {
+  service: string;
+  /** For people. */
+  serviceName: string;
 }
 
 export type Step =
@@ -28,6 +34,14 @@ export type Step =
   /** Leader: who is who; `null` removes a label. */
   | ({ action: 'label'; labels: Record<string, string | null> } & NodeRef)
   | ({ action: 'drain'; labels: Record<string, string> } & NodeRef)
+  /** Leader: no new tasks there; those that run stay. */
+  | ({ action: 'pause'; labels: Record<string, string> } & NodeRef)
+  /** Leader: start as many tasks of a service elsewhere as shall leave that Pi (`core/moving`). */
+  | ({ action: 'move'; count: number; why: ServiceMove['why'] } & ServiceRef & NodeRef)
+  /** Leader: the tasks that leave get successors that cannot start, also not on the nodes `empty` of this service. */
+  | ({ action: 'block-move'; empty: string[] } & ServiceRef)
+  /** Leader: the service is as its user wished again; what is in excess stops, blocked tasks first. */
+  | ({ action: 'end-move' } & ServiceRef)
   | ({ action: 'activate'; labels: Record<string, null> } & NodeRef)
   | ({ action: 'promote' } & NodeRef)
   | ({ action: 'demote' } & NodeRef)
@@ -70,6 +84,13 @@ export function sentence(step: Step): string {
       return `label ${step.name}`;
     case 'make-image':
       return `make image ${step.image}`;
+    case 'move':
+      return `move ${step.count} of ${step.serviceName} away from ${step.name}`;
+    case 'block-move':
+      return `mark the tasks of ${step.serviceName} that go`;
+    case 'end-move':
+      return `end the move of ${step.serviceName}`;
+    case 'pause':
     case 'drain':
     case 'activate':
     case 'promote':

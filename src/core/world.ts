@@ -171,6 +171,35 @@ export interface SwarmService {
   desired: number;
   ports: PublishedPort[];
   createdAtMs: number;
+  /** The service's own labels (`Spec.Labels`), `pi-swarm.*` and the user's. */
+  labels?: Record<string, string>;
+  /** `Placement.Constraints`, without those that a move has added. */
+  constraints?: string[];
+  /** `Placement.Platforms` of its image; absent or empty: any. */
+  platforms?: { os: string; architecture: string }[];
+  /** `Placement.MaxReplicas`, per node; absent: no limit. */
+  maxReplicas?: number;
+  /** It mounts volumes or directories of the Pi that it runs on: elsewhere it would find other data. */
+  localVolumes?: boolean;
+  /** A rolling update or rollback is in progress, or paused half-way (`UpdateStatus.State`). Not so for a move of ours. */
+  updating?: boolean;
+  /** Some of its tasks are being moved to other Pis; `replicas` and `desired` are still what the user wished. */
+  move?: ServiceMove;
+}
+
+/**
+ * Tasks of one service on their way from one Pi to others, new ones first (`core/moving`). Kept in the service's label
+ * `pi-swarm.move`, so that any leader can go on with it or take it back.
+ */
+export interface ServiceMove {
+  /** Swarm node id of the Pi that they leave. */
+  from: string;
+  /** How many leave it. */
+  count: number;
+  /** Why: the Pi goes (`leave`), the load is uneven (`rebalance`), it is unwell (`health`), or it is gone (`lost`). */
+  why: 'leave' | 'rebalance' | 'health' | 'lost';
+  /** `surge`: as many more are started. `block`: those that leave are marked by successors that cannot start. */
+  phase: 'surge' | 'block';
 }
 
 /** What survives restarts of the agent, in the state directory. */

@@ -1,6 +1,7 @@
 /** The engine's JSON as far as pi-swarm reads it, and its translation into the core's words. No I/O. */
 import type { PublishedPort, SwarmNode, SwarmService, SwarmTask } from '../core/world.ts';
 import type { EngineInfo, ImagePlatform, ServiceWish } from '../ports.ts';
+import { moveOf, wishedPlacement, wishedReplicas } from './service-move.ts';
 
 const NS_PER_MS = 1_000_000;
 
@@ -71,13 +72,30 @@ export interface WireService {
   CreatedAt?: string;
   Spec: WireServiceSpec;
   Endpoint?: { Ports?: WirePort[] | null };
+  UpdateStatus?: { State?: string };
 }
 
 export interface WireServiceSpec {
   Name?: string;
-  TaskTemplate?: { ContainerSpec?: { Image?: string } };
+  Labels?: Record<string, string> | null;
+  TaskTemplate?: {
+    ContainerSpec?: { Image?: string; Mounts?: WireMount[] | null };
+    Placement?: WirePlacement;
+  };
+  UpdateConfig?: object;
   Mode?: { Replicated?: { Replicas?: number }; Global?: object };
   EndpointSpec?: { Ports?: WirePort[] | null };
+}
+
+export interface WireMount {
+  Type?: string;
+  VolumeOptions?: { DriverConfig?: { Name?: string; Options?: Record<string, string> | null } | null } | null;
+}
+
+export interface WirePlacement {
+  Constraints?: string[] | null;
+  MaxReplicas?: number;
+  Platforms?: { OS?: string; Architecture?: string }[] | null;
 }
 
 export interface WirePort {
@@ -165,18 +183,44 @@ export function toServices(
     running.set(task.serviceId, (running.get(task.serviceId) ?? 0) + 1);
   }
   return services.map(wire => {
-    const replicas = wire.Spec.Mode?.Replicated?.Replicas;
+    const replicas = wishedReplicas(wire.Spec);
     return {
+      ...movable(wire),
       id: wire.ID,
       name: wire.Spec.Name ?? '',
       image: (wire.Spec.TaskTemplate?.ContainerSpec?.Image ?? '').replace(/@sha256:.*$/, ''),
       ...(replicas === undefined ? {} : { replicas }),
-      running: running.get(wire.ID) ?? 0,
+      // In a move more run than were asked for, for a moment.
+      running: Math.min(running.get(wire.ID) ?? 0, replicas ?? Number.POSITIVE_INFINITY),
       desired: replicas ?? wanted.get(wire.ID) ?? 0,
       ports: (wire.Endpoint?.Ports ?? wire.Spec.EndpointSpec?.Ports ?? []).flatMap(toPort),
       createdAtMs: toMs(wire.CreatedAt),
     };
   });
+}
+
+/** What the rules about moving tasks have to know. */
+function movable({ Spec, UpdateStatus }: WireService): Partial<SwarmService> {
+  const move = moveOf(Spec);
+  const { Constraints, Platforms, MaxReplicas } = wishedPlacement(Spec);
+  const settled = [undefined, '', 'completed', 'rollback_completed'].includes(UpdateStatus?.State);
+  return {
+    labels: Spec.Labels ?? {},
+    constraints: Constraints ?? [],
+    platforms: (Platforms ?? []).map(({ OS = '', Architecture = '' }) => ({ os: OS, architecture: Architecture })),
+    ...(MaxReplicas ? { maxReplicas: MaxReplicas } : {}),
+    ...((Spec.TaskTemplate?.ContainerSpec?.Mounts ?? []).some(isLocal) ? { localVolumes: true } : {}),
+    ...(settled || move !== undefined ? {} : { updating: true }),
+    ...(move === undefined ? {} : { move }),
+  };
+}
+
+/** Directories of the Pi, and volumes that no driver or network share brings along. */
+function isLocal({ Type, VolumeOptions }: WireMount): boolean {
+  if (Type === 'bind') return true;
+  if (Type !== 'volume') return false;
+  const { Name = 'local', Options } = VolumeOptions?.DriverConfig ?? {};
+  return (Name === '' || Name === 'local') && !/nfs|cifs|smb/.test(Options?.type ?? '');
 }
 
 /** `POST /services/create`. */

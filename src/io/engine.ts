@@ -1,6 +1,6 @@
 /** The Docker Engine of this Pi, through dockerode. API versions are never named: the engine speaks its newest. */
 import type { EngineState, SwarmNode, SwarmService, SwarmTask } from '../core/world.ts';
-import { EngineError, RefusedError } from '../errors.ts';
+import { EngineError } from '../errors.ts';
 import type {
   Engine,
   EngineInfo,
@@ -14,6 +14,7 @@ import { DEFAULT_SOCKET, EngineCalls, engineText } from './engine-calls.ts';
 import { type EngineChange, EngineEvents } from './engine-events.ts';
 import * as images from './engine-images.ts';
 import * as wire from './engine-map.ts';
+import * as services from './engine-services.ts';
 
 /** Where swarm managers listen. */
 const SWARM_LISTEN = '0.0.0.0:2377';
@@ -38,6 +39,7 @@ export class DockerEngine implements Engine {
   readonly #listeners: ((what: EngineChange) => void)[] = [];
   #apiVersion: string | undefined;
   #manager = false;
+  readonly #services: services.SwarmCalls = { call: (...it) => this.#swarm(...it), retry: retryConflicts };
 
   constructor(options: DockerEngineOptions = {}) {
     const socketPath = options.socketPath ?? DEFAULT_SOCKET;
@@ -176,13 +178,13 @@ export class DockerEngine implements Engine {
   }
 
   async services(known?: { tasks: SwarmTask[]; nodes: SwarmNode[] }): Promise<SwarmService[]> {
-    const [services, tasks, nodes] = await Promise.all([
+    const [listed, tasks, nodes] = await Promise.all([
       this.#swarm<wire.WireService[]>('GET', '/services', 'list the services'),
       known?.tasks ?? this.tasks(),
       known?.nodes ?? this.nodes(),
     ]);
     return wire.toServices(
-      services,
+      listed,
       tasks,
       new Set(nodes.filter(node => node.state === 'down').map(node => node.nodeId)),
     );
@@ -201,23 +203,20 @@ export class DockerEngine implements Engine {
     return { id: made.ID, warnings: made.Warnings ?? [] };
   }
 
-  async serviceScale(name: string, replicas: number): Promise<void> {
-    const path = `/services/${encodeURIComponent(name)}`;
-    await retryConflicts(async () => {
-      const { ID, Version, Spec } = await this.#swarm<wire.WireService>('GET', path, `find the service ${name}`);
-      if (Spec.Mode?.Replicated === undefined) {
-        throw new RefusedError(
-          `${name} runs once on every Pi (--global): there is nothing to scale.`,
-          'Remove it and deploy it again with --replicas.',
-        );
-      }
-      if (Spec.Mode.Replicated.Replicas === replicas) return;
-      const body = { ...Spec, Mode: { Replicated: { Replicas: replicas } } };
-      await this.#swarm('POST', `/services/${ID}/update`, `scale the service ${name}`, {
-        query: { version: Version.Index },
-        body,
-      });
-    });
+  serviceScale(name: string, replicas: number): Promise<void> {
+    return services.scaleService(this.#services, name, replicas);
+  }
+
+  serviceMoveStart(id: string, move: Parameters<Engine['serviceMoveStart']>[1]): Promise<void> {
+    return services.startMove(this.#services, id, move);
+  }
+
+  serviceMoveBlock(id: string, empty: readonly string[]): Promise<void> {
+    return services.blockMove(this.#services, id, empty);
+  }
+
+  serviceMoveEnd(id: string): Promise<void> {
+    return services.endMove(this.#services, id);
   }
 
   async serviceRemove(name: string): Promise<void> {

@@ -207,6 +207,18 @@ export class FakeEngine extends FakeMachine implements Engine {
     services.scale(name, replicas, this.#lan.now());
   }
 
+  serviceMoveStart(): Promise<void> {
+    throw new Error('FakeEngine: moves are not faked');
+  }
+
+  serviceMoveBlock(): Promise<void> {
+    throw new Error('FakeEngine: moves are not faked');
+  }
+
+  serviceMoveEnd(): Promise<void> {
+    throw new Error('FakeEngine: moves are not faked');
+  }
+
   async serviceRemove(name: string): Promise<void> {
     this.#manage('serviceRemove').services.delete(name);
   }
