@@ -1,21 +1,20 @@
 /** The daemon: makes every port, joins them to the loop, and ends them in order. Every `new` of the agent stands here. */
 import { randomBytes } from 'node:crypto';
 import { agentCommands, type RunCommand } from './agent-commands.ts';
+import { type Beginnings, begin } from './begin.ts';
 import { Closers } from './closers.ts';
 import { Collector } from './collect.ts';
 import type { Config } from './config.ts';
 import { startControl } from './control.ts';
 import type { Wish } from './core/observe.ts';
 import type { Snapshot } from './core/snapshot.ts';
-import type { Memory } from './core/world.ts';
 import { messageOf, PiSwarmError } from './errors.ts';
 import { executorOf } from './executors.ts';
-import { SystemClock } from './io/clock.ts';
+import type { SystemClock } from './io/clock.ts';
 import { DockerEngine } from './io/engine.ts';
-import { MachineHost } from './io/host.ts';
-import { type Identity, loadOrCreateIdentity } from './io/identity.ts';
-import { HostNetwork } from './io/network.ts';
-import { FileStore } from './io/store.ts';
+import type { Identity } from './io/identity.ts';
+import type { HostNetwork } from './io/network.ts';
+import type { FileStore } from './io/store.ts';
 import { ensureWhoami, WHOAMI_IMAGE } from './io/whoami.ts';
 import { KeptMemory } from './keep-memory.ts';
 import type { Logger } from './log.ts';
@@ -23,7 +22,6 @@ import { Loop, loopLog } from './loop.ts';
 import { Membership } from './membership.ts';
 import { MeshReconciler } from './mesh.ts';
 import { MeshFeed } from './mesh-feed.ts';
-import type { HostFacts } from './ports.ts';
 import { Reporter } from './reporter.ts';
 import { isShuttingDown } from './shutdown.ts';
 import { MqttTelemetry } from './telemetry/mqtt.ts';
@@ -33,16 +31,6 @@ import { wishOf } from './wish.ts';
 
 /** Everything that is closed at the end has this long, together. */
 const CLOSE_MS = 5_000;
-
-/** What is read or made once, before anything runs. */
-interface Beginnings {
-  store: FileStore;
-  memory: Memory;
-  identity: Identity;
-  clock: SystemClock;
-  host: MachineHost;
-  facts: HostFacts;
-}
 
 export class Agent {
   readonly #config: Config;
@@ -66,20 +54,7 @@ export class Agent {
   readonly #store: FileStore;
 
   static async create(config: Config, log: Logger): Promise<Agent> {
-    const store = new FileStore(config.stateDir);
-    const memory = await store.load();
-    const identity = await loadOrCreateIdentity(config.stateDir);
-    const clock = new SystemClock({ stateDir: config.stateDir });
-    await clock.start();
-    const network = new HostNetwork({ interface: config.interface });
-    const host = new MachineHost({
-      stateDir: config.stateDir,
-      mac: () => network.state().chosen?.mac,
-      // The virtual Pis of a lab share one board, and are not one Pi.
-      hardware: process.env.PI_SWARM_HARDWARE,
-    });
-    const facts = await host.facts();
-    const agent = new Agent(config, log, network, { store, memory, identity, clock, host, facts });
+    const agent = new Agent(config, log, await begin(config));
     try {
       await agent.#start();
       return agent;
@@ -89,8 +64,8 @@ export class Agent {
     }
   }
 
-  private constructor(config: Config, log: Logger, network: HostNetwork, begin: Beginnings) {
-    const { store, memory, identity, clock, host, facts } = begin;
+  private constructor(config: Config, log: Logger, beginnings: Beginnings) {
+    const { store, memory, identity, clock, network, host, facts } = beginnings;
     this.#config = config;
     this.#log = log;
     this.#store = store;

@@ -175,7 +175,7 @@ export interface SwarmService {
   labels?: Record<string, string>;
   /** `Placement.Constraints`, without those that a move has added. */
   constraints?: string[];
-  /** `Placement.Platforms` of its image; absent or empty: any. */
+  /** `Placement.Platforms` of its image; absent or empty where every kind will do. */
   platforms?: { os: string; architecture: string }[];
   /** `Placement.MaxReplicas`, per node; absent: no limit. */
   maxReplicas?: number;
