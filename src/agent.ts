@@ -108,7 +108,7 @@ export class Agent {
       wish: this.#wish,
       advertise: config.advertise,
       images: [WHOAMI_IMAGE],
-      meshVersion: (services, tasks) => this.#feed.versionOf(services, tasks),
+      meshVersion: view => this.#feed.versionOf(view),
       meshApplied: () => this.#feed.applied(),
     });
     this.#telemetry = config.mqtt && new MqttTelemetry({ config: config.mqtt, log, clock });

@@ -3,8 +3,8 @@ import { isOnItsWay } from './core/leaving.ts';
 import { isChanging } from './core/managers.ts';
 import type { EngineSwarm, Facts, SwarmSettings, Wish } from './core/observe.ts';
 import type { ClusterView } from './core/show.ts';
-import type { Memory, NodeId, SwarmService, SwarmTask, Vitals } from './core/world.ts';
-import { messageOf } from './errors.ts';
+import type { EngineState, Memory, NodeId, Vitals } from './core/world.ts';
+import { EngineError, messageOf } from './errors.ts';
 import type { Clock, Engine, EngineInfo, Network, Peers } from './ports.ts';
 
 /** How old a fact may be, in ms, when no event said that it changed. */
@@ -47,10 +47,20 @@ export interface CollectorPorts {
   /** Images that pi-swarm itself can make. */
   images: readonly string[];
   /** A version for the table of published ports; changes when the table does. */
-  meshVersion(services: SwarmService[], tasks: SwarmTask[]): string | undefined;
+  meshVersion(view: ClusterView): string | undefined;
   /** The version that this Pi's own rules follow. */
   meshApplied(): string | undefined;
 }
+
+/** What is known while `GET /info` is not answered. */
+interface Away {
+  silent: boolean;
+  state?: EngineState;
+  problem?: string;
+}
+
+const always = (): boolean => true;
+const never = (): boolean => false;
 
 type Topic = 'engine' | 'swarm' | 'container';
 
@@ -58,6 +68,7 @@ export class Collector {
   readonly #ports: CollectorPorts;
   readonly #cache = new Map<string, { atMs: number; value: unknown }>();
   #info: { atMs: number; info: EngineInfo } | undefined;
+  #away: Away | undefined;
   #view: ClusterView | undefined;
 
   constructor(ports: CollectorPorts) {
@@ -104,7 +115,7 @@ export class Collector {
       },
       tag: tag(),
       wish,
-      engine: engine.state(),
+      engine: this.#away?.state ?? engine.state(),
       engineSwarm,
       memory: memory(),
       peers: peers()?.list() ?? [],
@@ -114,7 +125,8 @@ export class Collector {
     };
     const applied = this.#ports.meshApplied();
     if (applied !== undefined) facts.meshApplied = applied;
-    const problem = engine.problem();
+    if (this.#away?.silent) facts.swarmSilent = true;
+    const problem = this.#away?.problem ?? engine.problem();
     if (problem !== undefined) facts.engineProblem = problem;
     if (this.#info) facts.self.architecture = this.#info.info.architecture;
     facts.self.vitals = this.#ports.vitals();
@@ -128,11 +140,28 @@ export class Collector {
     try {
       const info = await this.#aged('info', settled ? AGE_MS.info : AGE_MS.infoEager, () => engine.info());
       this.#info = { atMs: clock.now(), info };
-    } catch {
-      // The port tells the reason through `state()` and `problem()`.
+      this.#away = undefined;
+    } catch (error) {
       if (this.#info && clock.now() - this.#info.atMs > LAST_INFO_MS) this.#info = undefined;
+      this.#away = await this.#whatIsAway(error);
     }
     return this.#info?.info.swarm;
+  }
+
+  /**
+   * `GET /info` failed. Is it the engine that is slow, or only its swarm that is silent? A small other question tells. While nothing is known of its swarm the
+   * engine does not count as ready: «in no swarm» would be a guess, and what follows from it wrong.
+   */
+  async #whatIsAway(error: unknown): Promise<Away | undefined> {
+    const { engine } = this.#ports;
+    const state = engine.state();
+    if (state === 'absent') return undefined;
+    const problem = engine.problem() ?? messageOf(error);
+    const blind = state === 'slow' || this.#info === undefined;
+    const isLate = error instanceof EngineError && error.code === 'timeout';
+    const silent = isLate && (await engine.runningTaskContainers().then(always, never));
+    if (engine.state() === 'absent') return undefined;
+    return { silent, ...(blind ? { state: 'slow', problem } : {}) };
   }
 
   /** What only a ready engine can tell; a part that fails is left out this turn. */
@@ -167,9 +196,10 @@ export class Collector {
     if (work === undefined) return;
     const { services, tasks } = work;
     facts.services = services;
+    facts.tasks = tasks;
     facts.busyNodes = [...new Set(tasks.filter(({ state }) => state === 'running').map(task => task.nodeId))];
     facts.images = images.filter(image => services.some(service => service.image === image));
-    const version = this.#ports.meshVersion(services, tasks);
+    const version = this.#ports.meshVersion({ nodes, services, tasks });
     if (version !== undefined) facts.meshVersion = version;
     this.#view = { nodes, services, tasks };
   }
@@ -185,7 +215,8 @@ export class Collector {
 
   #tasksAgeMs(): number {
     const services = this.#view?.services ?? [];
-    if (services.some(({ running, desired }) => running !== desired)) return AGE_MS.tasksMoving;
+    if (services.some(({ running, desired, move }) => running !== desired || move !== undefined))
+      return AGE_MS.tasksMoving;
     if (this.#view?.nodes.some(isOnItsWay)) return AGE_MS.tasksMoving;
     if (services.some(({ ports }) => ports.length > 0)) return AGE_MS.tasksInUse;
     return services.length > 0 ? AGE_MS.tasks : AGE_MS.services;

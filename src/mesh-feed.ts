@@ -1,8 +1,8 @@
 /** Feeds the routing mesh: the leader makes the table of published ports, the others fetch it when its version changes. */
-import { type MeshTable, meshTable, meshVersion } from './core/mesh.ts';
+import { leavingNodes } from './core/leaving.ts';
+import { type MeshTable, meshTable, meshVersion, withoutSuspects } from './core/mesh.ts';
 import type { World } from './core/observe.ts';
-import { type ClusterView, deadNodes } from './core/show.ts';
-import type { SwarmService, SwarmTask } from './core/world.ts';
+import { type ClusterView, deadNodes, suspectNodes } from './core/show.ts';
 import { readMeshTable } from './peer-answers.ts';
 import type { Peers } from './ports.ts';
 import { leaderOf } from './swarm-peers.ts';
@@ -29,7 +29,7 @@ interface Versioned {
 export class MeshFeed {
   readonly #ports: MeshFeedPorts;
   #current: Versioned | undefined;
-  #made: { services: SwarmService[]; tasks: SwarmTask[]; result: Versioned } | undefined;
+  #made: { view: ClusterView; result: Versioned } | undefined;
   #fetching = false;
   #troubled = false;
   #world: World | undefined;
@@ -39,8 +39,8 @@ export class MeshFeed {
   }
 
   /** On the leader: the version to tell the others. Made anew only when the lists are new. */
-  versionOf(services: SwarmService[], tasks: SwarmTask[]): string {
-    return this.#make(services, tasks).version;
+  versionOf(view: ClusterView): string {
+    return this.#make(view).version;
   }
 
   /** The version that this Pi's published ports follow, once they do. */
@@ -62,7 +62,7 @@ export class MeshFeed {
       if (world.engine === 'ready' && (swarm.state === 'none' || swarm.state === 'foreign')) this.#clear();
       return;
     }
-    if (swarm.leader && view) this.#current = this.#make(view.services, view.tasks);
+    if (swarm.leader && view) this.#current = this.#make(view);
     else void this.#fetch(swarm.swarmId);
     this.refresh();
   }
@@ -71,7 +71,8 @@ export class MeshFeed {
   refresh(): void {
     if (this.#world?.swarm.state !== 'active' || this.#current === undefined) return;
     const peers = this.#ports.peers()?.list() ?? [];
-    this.#ports.sink.update({ table: this.#current.table, deadNodeIds: deadNodes({ peers }) });
+    const table = withoutSuspects(this.#current.table, suspectNodes(peers));
+    this.#ports.sink.update({ table, deadNodeIds: deadNodes({ peers }) });
   }
 
   #clear(): void {
@@ -79,10 +80,12 @@ export class MeshFeed {
     this.#ports.sink.update({ table: [], deadNodeIds: [] });
   }
 
-  #make(services: SwarmService[], tasks: SwarmTask[]): Versioned {
-    if (this.#made?.services !== services || this.#made.tasks !== tasks) {
-      const table = meshTable(services, tasks);
-      this.#made = { services, tasks, result: { version: meshVersion(table), table } };
+  #make(view: ClusterView): Versioned {
+    const { nodes, services, tasks } = view;
+    const made = this.#made?.view;
+    if (this.#made === undefined || made?.services !== services || made.tasks !== tasks || made.nodes !== nodes) {
+      const table = meshTable(services, tasks, leavingNodes(nodes));
+      this.#made = { view, result: { version: meshVersion(table), table } };
     }
     return this.#made.result;
   }

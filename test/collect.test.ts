@@ -1,6 +1,7 @@
-import { expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Collector } from '../src/collect.ts';
 import { TAG_LABEL } from '../src/core/observe.ts';
+import { EngineError } from '../src/errors.ts';
 import { node, TAG, WISH } from './core/build.ts';
 import { FakeClock } from './fakes/clock.ts';
 import { FakeSwarmLan } from './fakes/engine.ts';
@@ -31,7 +32,7 @@ async function leaderOf() {
     meshVersion: () => undefined,
     meshApplied: () => undefined,
   });
-  return { clock, collector, nodes, own };
+  return { clock, collector, engine, nodes, own };
 }
 
 it.each([
@@ -54,4 +55,56 @@ it('a swarm in which nothing changes is asked seldom', async () => {
   await clock.advance(1_000);
   await collector.collect();
   expect(nodes).toHaveBeenCalledTimes(1);
+});
+
+describe('an engine that does not say in which swarm it is', () => {
+  const late = () => new EngineError('could not ask within 5 s', undefined, { code: 'timeout' });
+
+  it('is taken at its last word for as long as an election may take, then it is not ready', async () => {
+    const { clock, collector, engine } = await leaderOf();
+    await collector.collect();
+    vi.spyOn(engine, 'info').mockRejectedValue(late());
+    await clock.advance(59_000);
+    expect(await collector.collect()).toMatchObject({
+      engine: 'ready',
+      swarmSilent: true,
+      engineSwarm: { localState: 'active' },
+    });
+    await clock.advance(2_000);
+    const facts = await collector.collect();
+    expect(facts).toMatchObject({ engine: 'slow', swarmSilent: true, engineProblem: 'could not ask within 5 s' });
+    expect(facts.engineSwarm).toBeUndefined();
+  });
+
+  it('is not in «no swarm» when its agent has never heard it', async () => {
+    const { collector, engine } = await leaderOf();
+    vi.spyOn(engine, 'info').mockRejectedValue(late());
+    expect(await collector.collect()).toMatchObject({ engine: 'slow', swarmSilent: true });
+  });
+
+  it('is only slow when it answers nothing else either, or answers that it cannot', async () => {
+    const { collector, engine } = await leaderOf();
+    const info = vi.spyOn(engine, 'info').mockRejectedValue(late());
+    const containers = vi.spyOn(engine, 'runningTaskContainers').mockRejectedValue(late());
+    expect((await collector.collect()).swarmSilent).toBeUndefined();
+    containers.mockRestore();
+    info.mockRejectedValue(
+      new EngineError('could not ask: disk full', undefined, { status: 500, code: 'unavailable' }),
+    );
+    const facts = await collector.collect();
+    expect(facts.swarmSilent).toBeUndefined();
+    expect(facts.engine).toBe('slow');
+  });
+
+  it('is heard again as soon as it answers', async () => {
+    const { clock, collector, engine } = await leaderOf();
+    const info = vi.spyOn(engine, 'info').mockRejectedValue(late());
+    await collector.collect();
+    info.mockRestore();
+    await clock.advance(1_000);
+    const facts = await collector.collect();
+    expect(facts).toMatchObject({ engine: 'ready', engineSwarm: { localState: 'active' } });
+    expect(facts.swarmSilent).toBeUndefined();
+    expect(facts.engineProblem).toBeUndefined();
+  });
 });

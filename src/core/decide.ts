@@ -2,8 +2,10 @@
 import { abandon, form, merge, mergeVerdict, swarmLabels } from './formation.ts';
 import { delistedBy, goodbye, hasList, REMOVED_GRACE_MS, tend } from './leaving.ts';
 import { forget, manage } from './managers.ts';
+import { advance, rescue } from './moving.ts';
 import { activePeers, type World } from './observe.ts';
 import { type Decision, wait } from './step.ts';
+import { awaitEngine, heal, leaveByForce } from './stuck.ts';
 import type { ActiveSwarm } from './world.ts';
 
 export function decide(world: World): Decision {
@@ -26,8 +28,8 @@ export function decide(world: World): Decision {
 }
 
 function whileEngineIsAway(world: World): Decision {
-  const away = wait('idle', `the engine is ${world.engine}`);
-  return world.memory.intent === 'shutdown' ? { ...away, mayStop: true } : away;
+  if (world.memory.intent === 'shutdown') return { ...awaitEngine(world), mayStop: true };
+  return heal(world) ?? awaitEngine(world);
 }
 
 function outside(world: World): Decision {
@@ -65,12 +67,6 @@ function stuck(world: World, swarm: { state: 'pending' | 'error'; nodeId: string
   return abandon('F1', `the engine has been ${swarm.state} for ${seconds} s beside a manager (${swarm.reason})`);
 }
 
-const leaveByForce: Decision['steps'] = [
-  { action: 'leave', force: true },
-  { action: 'remember', swarmId: undefined, swarmNodeId: undefined },
-  { action: 'intend', intent: 'left' },
-];
-
 function remember(world: World, swarm: ActiveSwarm): Decision | undefined {
   const { memory } = world;
   if (memory.swarmId === swarm.swarmId && memory.swarmNodeId === swarm.nodeId) return undefined;
@@ -85,6 +81,7 @@ function inside(world: World, swarm: ActiveSwarm, intent: World['memory']['inten
   }
   return (
     removed(world, swarm) ??
+    heal(world) ??
     merge(world, swarm) ??
     lead(world, swarm) ??
     (intent === 'stay' ? undefined : goodbye(world, swarm, intent)) ??
@@ -104,7 +101,14 @@ function removed(world: World, swarm: ActiveSwarm): Decision | undefined {
 function lead(world: World, swarm: ActiveSwarm): Decision | undefined {
   const { nodes } = world;
   if (!swarm.leader || !swarm.quorum || nodes === undefined) return undefined;
-  return tune(world) ?? tend(world, nodes) ?? forget(world, nodes) ?? acting(manage(world, nodes));
+  return (
+    tune(world) ??
+    advance(world) ??
+    tend(world, nodes) ??
+    rescue(world, nodes) ??
+    forget(world, nodes) ??
+    acting(manage(world, nodes))
+  );
 }
 
 /** A rule of the leader that only waits must not keep this Pi from its own leaving. */

@@ -1,11 +1,15 @@
 /** L1 leave and L2 return (design §5): what the leader does for others, and what a leaving Pi does itself. */
 import { isHalfOver, isMoving, isSelf, isShort, peerOf, refOf } from './managers.ts';
+import { isMeshSettled, startMoves } from './moving.ts';
 import { type ActivePeer, activePeers, HARDWARE_LABEL, ID_LABEL, LEAVING_LABEL, type World } from './observe.ts';
 import { type Decision, type Step, wait } from './step.ts';
 import type { ActiveSwarm, Intent, SwarmNode } from './world.ts';
 
 /** A peer list that was read a moment before the engine's own state must not look like a removal. */
 export const REMOVED_GRACE_MS = 5_000;
+
+/** Moves that take longer than this are given up, and the Pi is drained as it is. */
+const MOVES_LIMIT_MS = 30_000;
 
 /** Leader: those that say they go are drained, those that are back are used again, and each node carries its labels. */
 export function tend(world: World, nodes: SwarmNode[]): Decision | undefined {
@@ -14,38 +18,69 @@ export function tend(world: World, nodes: SwarmNode[]): Decision | undefined {
   for (const node of nodes) {
     const wish = wishFor(world, node);
     if (wish === undefined) continue;
-    steps.push(wish.step);
+    steps.push(...wish.steps);
     whys.push(`${refOf(node).name} ${wish.why}`);
   }
   if (steps.length === 0) return undefined;
-  const rule = steps.some(({ action }) => action === 'drain')
-    ? 'L1'
-    : steps.some(({ action }) => action === 'activate')
-      ? 'L2'
-      : 'L0';
+  const has = (action: Step['action']): boolean => steps.some(step => step.action === action);
+  const rule = has('pause') || has('move') || has('drain') ? 'L1' : has('activate') ? 'L2' : 'L0';
   return { rule, why: whys.join('; '), steps };
 }
 
-function wishFor(world: World, node: SwarmNode): { step: Step; why: string } | undefined {
+type Wish = { steps: Step[]; why: string } | undefined;
+
+function wishFor(world: World, node: SwarmNode): Wish {
   const who = whoIs(world, node);
-  if (who === undefined) return undefined;
   const mark = node.labels[LEAVING_LABEL];
-  if (who.intent === 'leave' || who.intent === 'shutdown') {
-    if (mark === who.intent && node.availability === 'drain') return undefined;
-    return {
-      step: { action: 'drain', ...refOf(node), labels: { [LEAVING_LABEL]: who.intent } },
-      why: `is about to ${who.intent}`,
-    };
-  }
+  if (who?.intent === 'leave' || who?.intent === 'shutdown') return sendOff(world, node, who.intent);
+  if (mark === 'drain') return sendOff(world, node, mark);
+  if (who === undefined) return undefined;
   if (who.intent === 'stay' && mark !== undefined && node.state === 'ready') {
-    return { step: { action: 'activate', ...refOf(node), labels: { [LEAVING_LABEL]: null } }, why: 'is back' };
+    return { steps: [{ action: 'activate', ...refOf(node), labels: { [LEAVING_LABEL]: null } }], why: 'is back' };
   }
   const labels: Record<string, string> = {};
   if (node.labels[ID_LABEL] !== who.id) labels[ID_LABEL] = who.id;
   if (node.labels[HARDWARE_LABEL] !== who.hardware) labels[HARDWARE_LABEL] = who.hardware;
   if (Object.keys(labels).length === 0) return undefined;
-  return { step: { action: 'label', ...refOf(node), labels }, why: 'has no labels yet' };
+  return { steps: [{ action: 'label', ...refOf(node), labels }], why: 'has no labels yet' };
 }
+
+/** No new work, then what can move moves, then the rest is stopped. */
+function sendOff(world: World, node: SwarmNode, mark: 'leave' | 'shutdown' | 'drain'): Wish {
+  const labels = { [LEAVING_LABEL]: mark };
+  const marked = node.labels[LEAVING_LABEL] === mark;
+  if (mark === 'drain' && node.availability === 'active') {
+    // Somebody uses it again with `docker node update`.
+    return {
+      steps: [{ action: 'activate', ...refOf(node), labels: { [LEAVING_LABEL]: null } }],
+      why: 'is in use again',
+    };
+  }
+  if (node.availability === 'drain') {
+    return marked ? undefined : { steps: [{ action: 'drain', ...refOf(node), labels }], why: `is about to ${mark}` };
+  }
+  if (!marked || node.availability === 'active') {
+    return { steps: [{ action: 'pause', ...refOf(node), labels }], why: `is about to ${mark}` };
+  }
+  const late = world.nowMs - (world.leavingSinceMs[node.nodeId] ?? world.nowMs) >= moveLimitMs(world);
+  if (!late) {
+    const steps = startMoves(world, node, 'leave');
+    if (steps.length > 0) return { steps, why: 'gives its work away' };
+    if ((world.services ?? []).some(({ move }) => move?.from === node.nodeId) || !isMeshSettled(world))
+      return undefined;
+  }
+  return {
+    steps: [{ action: 'drain', ...refOf(node), labels }],
+    why: late ? 'has no more time' : 'has given its work away',
+  };
+}
+
+/** The rest of its time is for tasks that only stop when they are told to, and for handing over. */
+const moveLimitMs = (world: World): number => Math.min(MOVES_LIMIT_MS, world.wish.drainTimeoutMs / 3);
+
+/** Their tasks get nothing new. */
+export const leavingNodes = (nodes: readonly SwarmNode[]): string[] =>
+  nodes.filter(node => node.labels[LEAVING_LABEL] !== undefined).map(({ nodeId }) => nodeId);
 
 function whoIs(world: World, node: SwarmNode): { id: string; hardware: string; intent: Intent } | undefined {
   if (isSelf(world, node)) return { id: world.self.id, hardware: world.self.hardware, intent: world.memory.intent };

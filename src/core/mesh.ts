@@ -38,28 +38,60 @@ export const RESERVED_PORTS: readonly { protocol: 'tcp' | 'udp'; port: number; u
   { protocol: 'tcp', port: 3378, use: 'the pi-swarm agent' },
 ];
 
-/** Published ports in ingress mode and the tasks behind them. A port without a running task is listed: it refuses. */
-export function meshTable(services: readonly SwarmService[], tasks: readonly SwarmTask[]): MeshTable {
-  const byService = new Map<string, { targets: MeshTarget[]; draining: MeshTarget[] }>();
-  for (const { serviceId, nodeId, state, desired, ingressAddress } of tasks) {
-    if (state !== 'running' || ingressAddress === undefined) continue;
-    const entry = byService.get(serviceId) ?? { targets: [], draining: [] };
-    byService.set(serviceId, entry);
-    (desired === 'running' ? entry.targets : entry.draining).push({ address: ingressAddress, nodeId });
+/**
+ * Published ports in ingress mode and the tasks behind them. A port without a running task is listed: it refuses.
+ * Tasks that are about to stop get nothing new while others run: those on `leavingNodes`, and those that a move takes away.
+ */
+export function meshTable(
+  services: readonly SwarmService[],
+  tasks: readonly SwarmTask[],
+  leavingNodes: readonly string[] = [],
+): MeshTable {
+  const running = new Map<string, SwarmTask[]>();
+  for (const task of tasks) {
+    if (task.state !== 'running' || task.ingressAddress === undefined) continue;
+    running.set(task.serviceId, [...(running.get(task.serviceId) ?? []), task]);
   }
+  const going = goingTasks(services, tasks, leavingNodes);
   return services
     .flatMap(({ id, ports }) =>
       ports
         .filter(port => port.mode === 'ingress')
-        .map(({ protocol, published }) => ({
-          protocol,
-          published,
-          targets: sorted(byService.get(id)?.targets),
-          draining: sorted(byService.get(id)?.draining),
-        })),
+        .map(({ protocol, published }) => ({ protocol, published, ...split(running.get(id) ?? [], going) })),
     )
     .sort((a, b) => a.published - b.published || (a.protocol < b.protocol ? -1 : 1));
 }
+
+/** Ids of tasks that will be stopped in a moment. */
+function goingTasks(
+  services: readonly SwarmService[],
+  tasks: readonly SwarmTask[],
+  leavingNodes: readonly string[],
+): Set<string> {
+  const moving = new Set(services.filter(({ move }) => move?.phase === 'block').map(({ id }) => id));
+  const slotOf = ({ serviceId, slot }: SwarmTask): string => `${serviceId} ${slot}`;
+  const superseded = new Set(
+    tasks
+      .filter(({ serviceId, nodeId, desired }) => moving.has(serviceId) && nodeId === '' && desired === 'running')
+      .map(slotOf),
+  );
+  return new Set(
+    tasks.filter(task => leavingNodes.includes(task.nodeId) || superseded.has(slotOf(task))).map(({ id }) => id),
+  );
+}
+
+/** Where nothing else runs, the ones that go still have to answer. */
+function split(tasks: readonly SwarmTask[], going: ReadonlySet<string>): Pick<MeshPort, 'targets' | 'draining'> {
+  const wanted = tasks.filter(({ desired }) => desired === 'running');
+  const staying = wanted.filter(({ id }) => !going.has(id));
+  const targets = staying.length > 0 ? staying : wanted;
+  return { targets: addresses(targets), draining: addresses(tasks.filter(task => !targets.includes(task))) };
+}
+
+const addresses = (tasks: readonly SwarmTask[]): MeshTarget[] =>
+  tasks
+    .map(({ ingressAddress = '', nodeId }) => ({ address: ingressAddress, nodeId }))
+    .sort((a, b) => (a.address < b.address ? -1 : 1));
 
 /** Changes exactly when the table does (FNV-1a, 53 bits of it; a fingerprint among friends, not a signature). */
 export function meshVersion(table: MeshTable): string {
@@ -80,6 +112,21 @@ export function withoutDead(table: MeshTable, deadNodeIds: readonly string[]): M
   const dead = new Set(deadNodeIds);
   const living = (targets: MeshTarget[]): MeshTarget[] => targets.filter(({ nodeId }) => !dead.has(nodeId));
   return table.map(port => ({ ...port, targets: living(port.targets), draining: living(port.draining) }));
+}
+
+/**
+ * Silent Pis get nothing new while others can answer: most come back after a stutter, and nobody waits for those that do not.
+ * What they have is left alone.
+ */
+export function withoutSuspects(table: MeshTable, suspectNodeIds: readonly string[]): MeshTable {
+  if (suspectNodeIds.length === 0) return table;
+  const silent = new Set(suspectNodeIds);
+  return table.map(port => {
+    const heard = port.targets.filter(({ nodeId }) => !silent.has(nodeId));
+    if (heard.length === 0) return port;
+    const unheard = port.targets.filter(({ nodeId }) => silent.has(nodeId));
+    return { ...port, targets: heard, draining: [...port.draining, ...unheard] };
+  });
 }
 
 /** Drops what is not well formed (the table may come from another Pi and becomes a root's script), and reserved ports. */
@@ -184,9 +231,6 @@ const isAddress = (value: unknown): value is string =>
   typeof value === 'string' &&
   /^\d{1,3}(\.\d{1,3}){3}$/.test(value) &&
   value.split('.').every(part => Number(part) <= 255);
-
-const sorted = (targets: MeshTarget[] = []): MeshTarget[] =>
-  [...targets].sort((a, b) => (a.address < b.address ? -1 : 1));
 
 const line = ({ protocol, published, targets, draining }: MeshPort): string =>
   `${published}/${protocol} ${[targets, draining].map(list => list.map(({ address, nodeId }) => `${address}@${nodeId}`).join(',')).join(' ')}`;

@@ -1,4 +1,5 @@
 /** Facts become a World. Pure: the only memory is the world before. */
+import { type MoveTimes, moveTimes } from './move-times.ts';
 import { majority } from './quorum.ts';
 import type {
   ActiveSwarm,
@@ -9,6 +10,7 @@ import type {
   SwarmNode,
   SwarmService,
   SwarmStatus,
+  SwarmTask,
   Vitals,
 } from './world.ts';
 
@@ -73,6 +75,8 @@ export interface Facts {
   tag: string | undefined;
   wish: Wish;
   engine: EngineState;
+  /** The engine answers, but not for its swarm (`GET /info` is late). */
+  swarmSilent?: true;
   /** What the engine says when it is not ready. */
   engineProblem?: string;
   engineSwarm: EngineSwarm | undefined;
@@ -81,6 +85,8 @@ export interface Facts {
   /** Managers with quorum only. */
   nodes?: SwarmNode[];
   services?: SwarmService[];
+  /** Leader only. */
+  tasks?: SwarmTask[];
   settings?: SwarmSettings;
   /** Swarm node ids on which tasks still run, also those that were told to stop. */
   busyNodes?: string[];
@@ -115,8 +121,14 @@ export interface World extends Omit<Facts, 'engineSwarm'> {
   };
   /** F3: since when this Pi's swarm gives way to another; set by `turn`. */
   dissolvingSinceMs?: number;
+  /** Since when this manager is lost to its swarm beside a leader that goes on without it; set by `turn`. */
+  stuckSinceMs?: number;
   /** By swarm node id. */
   trouble: Record<string, Trouble>;
+  /** Moves of tasks: since when they are where they are. */
+  moves: MoveTimes;
+  /** Since when each leaving node takes no new work, by swarm node id. */
+  leavingSinceMs: Record<string, number>;
   /** Since when Raft reaches each manager, by swarm node id. */
   managerSinceMs: Record<string, number>;
 }
@@ -137,6 +149,8 @@ export function observe(facts: Facts, before?: World): World {
     },
     trouble: troubles(facts, before),
     managerSinceMs: managersSince(facts, before),
+    moves: moveTimes(facts, before?.moves),
+    leavingSinceMs: leavingSince(facts, before),
   };
   if (isOrphan(world)) world.since.orphanMs = before?.since.orphanMs ?? facts.nowMs;
   return world;
@@ -225,6 +239,14 @@ function managersSince(facts: Facts, before: World | undefined): Record<string, 
   if (facts.nodes === undefined) return before?.managerSinceMs ?? {};
   const managers = facts.nodes.filter(node => node.role === 'manager' && node.reachable);
   return Object.fromEntries(managers.map(({ nodeId }) => [nodeId, before?.managerSinceMs[nodeId] ?? facts.nowMs]));
+}
+
+function leavingSince(facts: Facts, before: World | undefined): Record<string, number> {
+  if (facts.nodes === undefined) return before?.leavingSinceMs ?? {};
+  const leaving = facts.nodes.filter(
+    node => node.labels[LEAVING_LABEL] !== undefined && node.availability !== 'active',
+  );
+  return Object.fromEntries(leaving.map(({ nodeId }) => [nodeId, before?.leavingSinceMs[nodeId] ?? facts.nowMs]));
 }
 
 /** In a swarm of which no manager with quorum is heard. */

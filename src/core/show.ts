@@ -183,6 +183,12 @@ function withPeer(row: PiSnapshot | undefined, peer: Peer, world: World): PiSnap
   };
 }
 
+/** Swarm node ids of Pis that are silent, perhaps only for a moment. */
+export const suspectNodes = (peers: readonly Peer[]): string[] =>
+  peers.flatMap(({ liveness, status }) =>
+    liveness === 'suspect' && 'nodeId' in status.swarm ? [status.swarm.nodeId] : [],
+  );
+
 /** Swarm node ids whose Pis are known to be dead: their tasks take no more requests. */
 export function deadNodes(world: Pick<World, 'peers'>): string[] {
   const visible = new Set(

@@ -4,6 +4,7 @@ import { candidateOf, mergeVerdict } from './formation.ts';
 import { isFree } from './leaving.ts';
 import { type Facts, LEAVING_LABEL, observe, visiblePeers, type World } from './observe.ts';
 import type { Decision } from './step.ts';
+import { leaderBeyond } from './stuck.ts';
 import type { PeerHint, PiStatus } from './world.ts';
 
 /** Heartbeats carry at most this many hints and members; beyond it Pis find each other by mDNS alone. */
@@ -21,6 +22,7 @@ export function turn(facts: Facts, before?: World): Turn {
   const world = observe(facts, before);
   const verdict = mergeVerdict(world);
   if (verdict.verdict === 'yields') world.dissolvingSinceMs = before?.dissolvingSinceMs ?? facts.nowMs;
+  if (leaderBeyond(world) !== undefined) world.stuckSinceMs = before?.stuckSinceMs ?? facts.nowMs;
   return { world, decision: decide(world), status: statusOf(world) };
 }
 

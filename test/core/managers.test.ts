@@ -139,8 +139,10 @@ describe('L1 leave', () => {
     labels: { 'pi-swarm.id': '0000000000000002', 'pi-swarm.leaving': 'leave' },
   };
 
-  it('the leader drains a Pi that says it goes', () => {
-    expect(plan(leading([manager('pi1'), node('pi2')], { peers: [leaving('pi2')] }))).toEqual(['drain pi2']);
+  it('the leader gives no more work to a Pi that says it goes, and drains it when nothing is left to move', () => {
+    expect(plan(leading([manager('pi1'), node('pi2')], { peers: [leaving('pi2')] }))).toEqual(['pause pi2']);
+    const paused = node('pi2', { ...mark, availability: 'pause' });
+    expect(plan(leading([manager('pi1'), paused], { peers: [leaving('pi2')] }))).toEqual(['drain pi2']);
     expect(plan(leading([manager('pi1'), node('pi2', mark)], { peers: [leaving('pi2')] }))).toEqual([
       'wait: all is well',
     ]);

@@ -1,0 +1,140 @@
+/**
+ * Tasks move to other Pis without a gap: new ones run before old ones stop (design §5, L1 and B1). Leader only.
+ *
+ * Swarm itself stops first: draining a node, or scaling down, ends tasks at once and anywhere. So a move goes in three writes to the
+ * service, each visible in it, which any leader can go on with (`io/service-move` writes them):
+ *  1. `move`: as many replicas more as shall leave. They start where there is most room; the Pi that loses work takes none.
+ *  2. `block-move`: the tasks that leave get successors that no node may run. So it is known which tasks will go, and the routing
+ *     mesh sends nothing new to them.
+ *  3. `end-move`: as many replicas as before. Swarm takes the tasks with a waiting successor away first.
+ */
+import { SURGE_LIMIT_MS } from './move-times.ts';
+import { activePeers, LEAVING_LABEL, type World } from './observe.ts';
+import type { Decision, Step } from './step.ts';
+import type { ServiceMove, SwarmNode, SwarmService, SwarmTask } from './world.ts';
+
+/** Every Pi hears of the new ports within two heartbeats; one that does not hear is about to be dead. */
+export const BLOCK_LIMIT_MS = 6_000;
+
+/** What each move that is under way needs next. */
+export function advance(world: World): Decision | undefined {
+  const steps: Step[] = [];
+  const whys: string[] = [];
+  for (const service of world.services ?? []) {
+    const next = service.move && nextOf(world, service, service.move);
+    if (next === undefined) continue;
+    steps.push(next.step);
+    whys.push(`${service.name}: ${next.why}`);
+  }
+  return steps.length === 0 ? undefined : { rule: 'B0', why: whys.join('; '), steps };
+}
+
+interface Next {
+  step: Step;
+  why: string;
+}
+
+function nextOf(world: World, service: SwarmService, move: ServiceMove): Next | undefined {
+  const ref = { service: service.id, serviceName: service.name };
+  const end = (why: string): Next => ({ step: { action: 'end-move', ...ref }, why });
+  const node = world.nodes?.find(({ nodeId }) => nodeId === move.from);
+  if (node === undefined || node.state === 'down') return end('the Pi is gone, the swarm replaces its tasks itself');
+  if (!isWanted(world, node, move)) return end('it is not needed any more');
+  const going = tasksOf(world, service, node);
+  if (going.length === 0) return end('nothing of it runs there any more');
+  const ageMs = world.nowMs - (world.moves.since[service.id]?.sinceMs ?? world.nowMs);
+  if (move.phase === 'surge') {
+    if (tasksOf(world, service).length >= (service.replicas ?? 0) + move.count) {
+      const empty = emptyNodes(world, service, node);
+      return { step: { action: 'block-move', ...ref, empty }, why: `${move.count} more run` };
+    }
+    return ageMs >= SURGE_LIMIT_MS ? end('no other Pi has room for it, or it does not start there') : undefined;
+  }
+  const marked = going.filter(task => isSuperseded(world, service, task)).length;
+  if (marked >= Math.min(move.count, going.length) && isMeshSettled(world)) return end('nothing goes to the old ones');
+  return ageMs >= BLOCK_LIMIT_MS ? end('some Pi does not follow') : undefined;
+}
+
+function isWanted(world: World, node: SwarmNode, { why }: ServiceMove): boolean {
+  if (why === 'leave') return node.labels[LEAVING_LABEL] !== undefined;
+  if (why === 'lost') return isLost(world, node);
+  return true;
+}
+
+/** Steps that start moves: every task there that can move. */
+export function startMoves(world: World, node: SwarmNode, why: ServiceMove['why']): Step[] {
+  if (!(world.nodes ?? []).some(other => other !== node && takesWork(other))) return [];
+  return (world.services ?? [])
+    .filter(service => canMove(world, service))
+    .flatMap((service): Step[] => {
+      const count = tasksOf(world, service, node).length;
+      if (count === 0) return [];
+      const ref = { service: service.id, serviceName: service.name };
+      return [{ action: 'move', ...ref, node: node.nodeId, name: node.hostname || node.nodeId, count, why }];
+    });
+}
+
+/** Global services have one task on each Pi anyway, and local volumes do not come along: draining stops those. */
+export const canMove = (world: World, service: SwarmService): boolean =>
+  service.replicas !== undefined &&
+  service.move === undefined &&
+  service.updating !== true &&
+  service.localVolumes !== true &&
+  world.moves.gaveUpMs[service.id] === undefined;
+
+export const takesWork = (node: SwarmNode): boolean =>
+  node.state === 'ready' && node.availability === 'active' && node.labels[LEAVING_LABEL] === undefined;
+
+/** Its agent is silent and its engine has not registered with the new leader, which waits six heartbeats for it. */
+export const isLost = (world: World, node: SwarmNode): boolean =>
+  node.state !== 'ready' &&
+  world.peers.some(
+    ({ liveness, status }) => liveness === 'dead' && 'nodeId' in status.swarm && status.swarm.nodeId === node.nodeId,
+  );
+
+/** After a change of leader: what ran on the Pi that died runs elsewhere before the swarm gives that Pi up. */
+export function rescue(world: World, nodes: SwarmNode[]): Decision | undefined {
+  const lost = nodes.filter(node => node.state !== 'down' && isLost(world, node));
+  const steps = lost.flatMap(node => startMoves(world, node, 'lost'));
+  const names = lost.map(({ hostname }) => hostname).join(', ');
+  return steps.length === 0 ? undefined : { rule: 'B0', why: `nothing is heard of ${names}`, steps };
+}
+
+/** Running tasks that shall run, of one service; on one node, or anywhere. */
+const tasksOf = (world: World, service: SwarmService, node?: SwarmNode): SwarmTask[] =>
+  (world.tasks ?? []).filter(
+    task =>
+      task.serviceId === service.id &&
+      task.state === 'running' &&
+      task.desired === 'running' &&
+      (node === undefined || task.nodeId === node.nodeId),
+  );
+
+/** A successor waits in its slot: it goes when the move ends. */
+const isSuperseded = (world: World, service: SwarmService, task: SwarmTask): boolean =>
+  (world.tasks ?? []).some(
+    ({ serviceId, slot, nodeId, desired }) =>
+      serviceId === service.id && slot === task.slot && nodeId === '' && desired === 'running',
+  );
+
+function emptyNodes(world: World, service: SwarmService, from: SwarmNode): string[] {
+  const used = new Set(
+    (world.tasks ?? [])
+      .filter(({ serviceId, desired }) => serviceId === service.id && desired === 'running')
+      .map(({ nodeId }) => nodeId),
+  );
+  return (world.nodes ?? []).filter(node => node !== from && !used.has(node.nodeId)).map(({ nodeId }) => nodeId);
+}
+
+/** Every Pi that makes its own routing mesh has followed the newest table. Where the kernel does it, nobody can tell. */
+export function isMeshSettled(world: World): boolean {
+  const { meshVersion, meshApplied, swarm } = world;
+  if (meshVersion === undefined || swarm.state !== 'active') return true;
+  const follows = (applied: string | undefined): boolean => applied === undefined || applied === meshVersion;
+  return (
+    follows(meshApplied) &&
+    activePeers(world)
+      .filter(peer => peer.liveness === 'alive' && peer.swarm.swarmId === swarm.swarmId)
+      .every(({ status }) => follows(status.meshApplied))
+  );
+}

@@ -1,0 +1,164 @@
+/** Tasks move without a gap: which step each world needs next. */
+import { describe, expect, it } from 'vitest';
+import { meshTable, withoutSuspects } from '../../src/core/mesh.ts';
+import type { Facts } from '../../src/core/observe.ts';
+import type { SwarmNode, SwarmService, SwarmTask } from '../../src/core/world.ts';
+import { active, leader, leading, manager, node, nodeIdOf, peer, plan, service } from './build.ts';
+
+const going = (name: string, more: Partial<SwarmNode> = {}): SwarmNode =>
+  node(name, {
+    availability: 'pause',
+    labels: { 'pi-swarm.id': '0000000000000002', 'pi-swarm.hardware': 'hw-pi2', 'pi-swarm.leaving': 'shutdown' },
+    ...more,
+  });
+const web = (replicas: number, more: Partial<SwarmService> = {}): SwarmService => ({
+  ...service('web'),
+  replicas,
+  desired: replicas,
+  running: replicas,
+  ...more,
+});
+const task = (slot: number, pi: string | undefined, more: Partial<SwarmTask> = {}): SwarmTask => ({
+  id: `t${slot}${pi}`,
+  serviceId: 'web',
+  nodeId: pi === undefined ? '' : nodeIdOf(pi),
+  slot,
+  state: pi === undefined ? 'pending' : 'running',
+  desired: 'running',
+  ingressAddress: `10.255.0.${slot}`,
+  ...more,
+});
+const peers = (applied?: string) => [
+  peer('pi2', { intent: 'shutdown', swarm: active('pi2'), ...(applied ? { meshApplied: applied } : {}) }),
+  peer('pi3', { swarm: active('pi3'), ...(applied ? { meshApplied: applied } : {}) }),
+];
+const world = (services: SwarmService[], tasks: SwarmTask[], more: Partial<Facts> = {}): Facts =>
+  leading([manager('pi1'), going('pi2'), node('pi3')], { services, tasks, peers: peers(), ...more });
+const leave = (phase: 'surge' | 'block', count = 1) => ({ from: nodeIdOf('pi2'), count, why: 'leave', phase }) as const;
+
+describe('a Pi that goes', () => {
+  it('has as many tasks started elsewhere first', () => {
+    const tasks = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi2')];
+    expect(plan(world([web(3)], tasks))).toEqual(['move 2 of web away from pi2']);
+  });
+
+  it('is waited for until they run', () => {
+    const tasks = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi3', { state: 'starting' })];
+    expect(plan(world([web(2, { move: leave('surge') })], tasks))).toEqual([expect.stringMatching(/^wait: /)]);
+  });
+
+  it('then has its own tasks marked', () => {
+    const tasks = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi3')];
+    expect(plan(world([web(2, { move: leave('surge') })], tasks))).toEqual(['mark the tasks of web that go']);
+  });
+
+  it('keeps them until every Pi sends its requests elsewhere', () => {
+    const tasks = [task(1, 'pi2'), task(1, undefined), task(2, 'pi3'), task(3, 'pi3')];
+    const moving = [web(2, { move: leave('block') })];
+    const mesh = { meshVersion: 'new', meshApplied: 'new' };
+    expect(plan(world(moving, tasks, { ...mesh, peers: peers('old') }))).toEqual([expect.stringMatching(/^wait: /)]);
+    expect(plan(world(moving, tasks, { ...mesh, peers: peers('new') }))).toEqual(['end the move of web']);
+    // A kernel that balances by itself says nothing.
+    expect(plan(world(moving, tasks, mesh))).toEqual(['end the move of web']);
+  });
+
+  it('is not held up by one that never follows, or by tasks that never start', () => {
+    const blocked = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi3')];
+    expect(plan(world([web(2, { move: leave('block') })], blocked), 6_000)).toEqual(['end the move of web']);
+    const short = [task(1, 'pi2'), task(2, 'pi3'), task(3, undefined)];
+    expect(plan(world([web(2, { move: leave('surge') })], short), 20_000)).toEqual(['end the move of web']);
+  });
+
+  it('is drained when all that can move has moved; what cannot is stopped by that', () => {
+    const { replicas: _, ...everywhere } = web(1);
+    const tasks = [task(1, 'pi2'), task(2, 'pi3')];
+    expect(plan(world([everywhere], tasks))).toEqual(['drain pi2']);
+    expect(plan(world([web(2, { localVolumes: true })], tasks))).toEqual(['drain pi2']);
+    expect(plan(world([web(2, { updating: true })], tasks))).toEqual(['drain pi2']);
+    expect(plan(world([web(2)], [task(2, 'pi3')]))).toEqual(['drain pi2']);
+  });
+
+  it('moves nothing where nobody else can take it', () => {
+    const nodes = [manager('pi1', { availability: 'drain' }), going('pi2'), node('pi3', { availability: 'pause' })];
+    expect(plan(leading(nodes, { services: [web(1)], tasks: [task(1, 'pi2')], peers: peers() }))).toEqual([
+      'drain pi2',
+    ]);
+  });
+
+  it('that stays after all gets its move taken back', () => {
+    const nodes = [manager('pi1'), node('pi2'), node('pi3')];
+    const tasks = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi3')];
+    const facts = leading(nodes, { services: [web(2, { move: leave('surge') })], tasks });
+    expect(plan(facts)).toEqual(['end the move of web']);
+  });
+
+  it('that dies in the middle gets its move taken back: the swarm replaces its tasks', () => {
+    const nodes = [manager('pi1'), going('pi2', { state: 'down' }), node('pi3')];
+    const tasks = [task(1, 'pi2'), task(2, 'pi3')];
+    expect(plan(leading(nodes, { services: [web(2, { move: leave('surge') })], tasks, peers: [] }))).toEqual([
+      'end the move of web',
+    ]);
+  });
+
+  it('drained by a person is drained with the same care, and is in use again when the person says so', () => {
+    const drained = (more: Partial<SwarmNode>) =>
+      leading([manager('pi1'), going('pi2', { ...more, labels: { 'pi-swarm.leaving': 'drain' } }), node('pi3')], {
+        services: [web(1)],
+        tasks: [task(1, 'pi2')],
+      });
+    expect(plan(drained({}))).toEqual(['move 1 of web away from pi2']);
+    expect(plan(drained({ availability: 'active' }))).toEqual(['activate pi2']);
+    expect(plan(drained({ availability: 'drain' }))).toEqual([expect.stringMatching(/^wait: /)]);
+  });
+});
+
+describe('a leader that died', () => {
+  const died = [
+    peer('pi2', { swarm: leader('pi2') }, { liveness: 'dead' }),
+    peer('pi3', { swarm: active('pi3', { role: 'manager', quorum: true }) }),
+  ];
+  const after = (state: SwarmNode['state']) =>
+    leading([manager('pi1'), manager('pi2', { state, reachable: false }), manager('pi3')], {
+      services: [web(2)],
+      tasks: [task(1, 'pi2'), task(2, 'pi3')],
+      peers: died,
+    });
+
+  it('has its work started elsewhere while the swarm still waits for it', () => {
+    expect(plan(after('unknown'))).toEqual(['move 1 of web away from pi2']);
+  });
+
+  it('is left to the swarm once that has given it up', () => {
+    expect(plan(after('down'))).toEqual([expect.stringMatching(/^wait: /)]);
+  });
+});
+
+describe('the routing mesh', () => {
+  const ports = [{ protocol: 'tcp', published: 80, target: 8000, mode: 'ingress' } as const];
+  const targets = (services: SwarmService[], tasks: SwarmTask[], leaving: string[] = []) =>
+    meshTable(services, tasks, leaving)[0]?.targets.map(({ address }) => address);
+
+  it('sends nothing new to a Pi that goes, as long as others answer', () => {
+    const tasks = [task(1, 'pi2'), task(2, 'pi3')];
+    expect(targets([web(2, { ports })], tasks, [nodeIdOf('pi2')])).toEqual(['10.255.0.2']);
+    expect(targets([web(1, { ports })], [task(1, 'pi2')], [nodeIdOf('pi2')])).toEqual(['10.255.0.1']);
+  });
+
+  it('sends nothing new to a task that a move takes away', () => {
+    const tasks = [task(1, 'pi2'), task(1, undefined), task(2, 'pi2')];
+    expect(targets([web(2, { ports, move: leave('block') })], tasks)).toEqual(['10.255.0.2']);
+  });
+
+  it('goes on with tasks that wait for a successor in an update of the user', () => {
+    const tasks = [task(1, 'pi2'), task(1, undefined), task(2, 'pi2')];
+    expect(targets([web(2, { ports, updating: true })], tasks)).toEqual(['10.255.0.1', '10.255.0.2']);
+  });
+
+  it('sends nothing new to a silent Pi, as long as others answer, and does not cut what it has', () => {
+    const table = meshTable([web(2, { ports })], [task(1, 'pi2'), task(2, 'pi3')]);
+    const [port] = withoutSuspects(table, [nodeIdOf('pi2')]);
+    expect(port?.targets.map(({ address }) => address)).toEqual(['10.255.0.2']);
+    expect(port?.draining.map(({ address }) => address)).toEqual(['10.255.0.1']);
+    expect(withoutSuspects(table, [nodeIdOf('pi2'), nodeIdOf('pi3')])).toEqual(table);
+  });
+});
