@@ -1,0 +1,151 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { canMakeNamespaces } from '../io/netns.ts';
+import {
+  answersEverywhere,
+  containersOf,
+  formed,
+  type Node,
+  nodesOf,
+  oneCluster,
+  oneOf,
+  others,
+  running,
+  secondsSince,
+  type Task,
+  tasksOf,
+} from './cluster.ts';
+import { docker, useLab, waitFor } from './harness.ts';
+import { expectUnnoticed, type ServiceLoad, summaryOf, underLoad } from './load.ts';
+
+const LOADS: ServiceLoad[] = [
+  { service: 'whoami', port: 80, ratePerSecond: 120 },
+  { service: 'one', port: 81, ratePerSecond: 40 },
+  { service: 'everywhere', port: 82, ratePerSecond: 20 },
+];
+const REPLICAS = 5;
+
+describe.skipIf(!canMakeNamespaces)('what is planned, under the load of requests from outside', () => {
+  const lab = useLab(oneCluster({ pis: 4, config: { drainTimeout: '40s', steadyFor: '2s' } }));
+
+  beforeAll(async () => {
+    await formed(lab(), lab().pis(), 3);
+    const deploy = (...words: string[]) => lab().run('pi1', ['pi-swarm', 'deploy', 'whoami', ...words]);
+    await deploy('--replicas', `${REPLICAS}`, '--publish', '80:8000');
+    await deploy('--name', 'one', '--publish', '81:8000');
+    await deploy('--name', 'everywhere', '--global', '--publish', '82:8000');
+  }, 120_000);
+
+  const manager = async (): Promise<string> => oneOf(await nodesOf(lab()), 'leader').name;
+
+  const settled = async (): Promise<Task[]> => {
+    await formed(lab(), lab().pis(), 3);
+    await waitFor(() => tasksOf(lab(), 'everywhere'), { what: 'a task on each Pi', is: ({ length }) => length === 4 });
+    await waitFor(() => tasksOf(lab(), 'one'), { what: 'the only task', is: ({ length }) => length === 1 });
+    const tasks = await running(lab(), REPLICAS, lab().pis());
+    await answersEverywhere(lab(), lab().pis(), containersOf(tasks));
+    return tasks;
+  };
+
+  /** A Pi with that role, with the only task of `one` and some of `whoami` on it. */
+  const pick = async (role: Node['role']): Promise<Node> => {
+    await settled();
+    const node = oneOf(await nodesOf(lab()), role);
+    const update = async (...words: string[]) => {
+      await docker(lab(), await manager(), 'service', 'update', '--quiet', '--no-resolve-image', ...words);
+    };
+    const rule = `node.id==${node.id}`;
+    const works = async (service: string) => (await tasksOf(lab(), service)).some(({ pi }) => pi === node.name);
+    if (!(await works('one'))) {
+      await update('--constraint-add', rule, 'one');
+      await update('--constraint-rm', rule, 'one');
+    }
+    if (!(await works('whoami'))) {
+      await update('--force', '--detach', 'whoami');
+      await waitFor(() => works('whoami'), { what: `work on ${node.name}` });
+    }
+    await settled();
+    return node;
+  };
+
+  const placesOf = async (service: string) => (await tasksOf(lab(), service)).map(({ pi }) => pi);
+
+  /** Nobody has two more than another, and everybody has some. */
+  const even = () =>
+    waitFor(() => placesOf('whoami'), {
+      what: 'even load',
+      timeoutMs: 90_000,
+      is: places => places.length === REPLICAS && new Set(places).size === lab().pis().length,
+    });
+
+  /** Drops the Pi's address as soon as nothing of these runs there: from then on it may go at any time. */
+  const dropWhenIdle = async (name: string, drop: (pi: string) => Promise<void>, rest: string[]) => {
+    const idle = async () => {
+      const lists = await Promise.all(['whoami', 'one', 'everywhere'].map(service => tasksOf(lab(), service, rest)));
+      return lists.flat().every(({ pi }) => pi !== name);
+    };
+    await waitFor(idle, { what: `${name} to have nothing to do`, timeoutMs: 60_000, everyMs: 50 });
+    await drop(name);
+  };
+
+  for (const role of ['worker', 'manager', 'leader'] as const) {
+    const who = `${role === 'leader' ? 'the' : 'a'} ${role}`;
+
+    it(`loses no request when ${who} leaves, and none when it is back and gets its share again`, async ({
+      annotate,
+    }) => {
+      const node = await pick(role);
+      const rest = others(lab(), node.name);
+      const away = await underLoad(lab(), lab().pis(), LOADS, async ({ drop, note }) => {
+        const began = performance.now();
+        note(`${node.name} is told to leave`);
+        await Promise.all([lab().run(node.name, ['pi-swarm', 'leave']), dropWhenIdle(node.name, drop, rest)]);
+        note(`${node.name} has left`);
+        await annotate(`${role}: left after ${secondsSince(began)} s`);
+      });
+      await annotate(summaryOf(away));
+      expectUnnoticed(away, { whoami: REPLICAS, one: 1, everywhere: 3 });
+
+      const back = await underLoad(lab(), rest, LOADS, async ({ add, note }) => {
+        const began = performance.now();
+        await lab().run(node.name, ['pi-swarm', 'join']);
+        note(`${node.name} has joined`);
+        await settled();
+        await add(node.name);
+        await even();
+        await annotate(`${role}: even again after ${secondsSince(began)} s`);
+      });
+      await annotate(summaryOf(back));
+      expectUnnoticed(back, { whoami: REPLICAS, one: 1, everywhere: 3 });
+    }, 240_000);
+  }
+
+  for (const role of ['worker', 'leader'] as const) {
+    it(`loses no request when the ${role} is powered off in order, and none when it is on again`, async ({
+      annotate,
+    }) => {
+      const node = await pick(role);
+      const rest = others(lab(), node.name);
+      const off = await underLoad(lab(), lab().pis(), LOADS, async ({ drop, note }) => {
+        const began = performance.now();
+        note(`${node.name} is shut down`);
+        await Promise.all([lab().shutdown(node.name), dropWhenIdle(node.name, drop, rest)]);
+        note(`${node.name} is off`);
+        await annotate(`${role}: off after ${secondsSince(began)} s`);
+      });
+      await annotate(summaryOf(off));
+      expectUnnoticed(off, { whoami: REPLICAS, one: 1, everywhere: 3 });
+      expect(lab().logs(node.name, 'init')).not.toMatch(/agent did not end by itself/);
+
+      const on = await underLoad(lab(), rest, LOADS, async ({ add }) => {
+        const began = performance.now();
+        await lab().powerOn(node.name);
+        await settled();
+        await add(node.name);
+        await even();
+        await annotate(`${role}: even again after ${secondsSince(began)} s`);
+      });
+      await annotate(summaryOf(on));
+      expectUnnoticed(on, { whoami: REPLICAS, one: 1, everywhere: 3 });
+    }, 240_000);
+  }
+});
