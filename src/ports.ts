@@ -251,7 +251,7 @@ export interface ThrottleFlags {
 
 export interface Host {
   facts(): Promise<HostFacts>;
-  /** Cached; the slow part is refreshed at most each minute. Never throws: what fails is left out. */
+  /** Cached: the board's sensors for some seconds, the slow part for a minute. Never throws: what fails is left out. */
   vitals(): Promise<HostVitals>;
 }
 

@@ -6,12 +6,14 @@
 import { createHash } from 'node:crypto';
 import { readFile, statfs } from 'node:fs/promises';
 import { cpus, hostname, loadavg, machine, release, totalmem, uptime } from 'node:os';
-import type { Host, HostFacts, HostVitals } from '../ports.ts';
+import type { Host, HostFacts, HostVitals, ThrottleFlags } from '../ports.ts';
 import { readThrottled } from './throttle.ts';
 
 /** CPU and memory are read no more often: two views at once need no second reading. */
 const FAST_EVERY_MS = 1000;
-/** Disk, temperature and power change slowly, and the firmware remembers what was missed. */
+/** The board's own sensors are plain files; asking the firmware more often than this tells nothing new. */
+const SENSORS_EVERY_MS = 4000;
+/** The disk fills slowly, and what systeminformation tells costs too much to ask for it often. */
 const SLOW_EVERY_MS = 60_000;
 /** For each part: a dying SD card or a hanging mount must not hold up the rest. */
 const PART_LIMIT_MS = 3000;
@@ -47,6 +49,9 @@ export class MachineHost implements Host {
   #fast: Promise<FastVitals> | undefined;
   #fastAtMs = Number.NEGATIVE_INFINITY;
   #cpuBefore: CpuTime | undefined;
+  #sensors: Promise<SensorVitals> | undefined;
+  #sensorsAtMs = Number.NEGATIVE_INFINITY;
+  #throttled: ThrottleFlags | undefined;
   #slow: SlowVitals = {};
   #slowAtMs = Number.NEGATIVE_INFINITY;
   #slowReading: Promise<void> | undefined;
@@ -83,7 +88,23 @@ export class MachineHost implements Host {
       this.#fastAtMs = nowMs;
       this.#fast = this.#readFast();
     }
-    return { ...(await this.#fast), ...this.#slow, uptimeSeconds: Math.floor(uptime()), load1: loadavg()[0] ?? 0 };
+    if (nowMs - this.#sensorsAtMs >= SENSORS_EVERY_MS || this.#sensors === undefined) {
+      this.#sensorsAtMs = nowMs;
+      this.#sensors = this.#readSensors();
+    }
+    const slow = this.#slow;
+    const [fast, sensors] = await Promise.all([this.#fast, this.#sensors]);
+    return { ...fast, ...slow, ...sensors, uptimeSeconds: Math.floor(uptime()), load1: loadavg()[0] ?? 0 };
+  }
+
+  async #readSensors(): Promise<SensorVitals> {
+    const { sys, partLimitMs } = this.#options;
+    const [temperatureCelsius, throttled] = await Promise.all([
+      part(readBoardTemperature(sys), partLimitMs),
+      part(readThrottled(sys, this.#throttled), partLimitMs),
+    ]);
+    this.#throttled = throttled;
+    return { ...(temperatureCelsius === undefined ? {} : { temperatureCelsius }), throttled };
   }
 
   async #readFast(): Promise<FastVitals> {
@@ -99,17 +120,17 @@ export class MachineHost implements Host {
 
   async #readSlow(): Promise<void> {
     const { stateDir, sys, loadReader, partLimitMs } = this.#options;
-    const [disk, temperatureCelsius, throttled] = await Promise.all([
+    const [disk, temperatureCelsius] = await Promise.all([
       part(readDisk(stateDir), partLimitMs),
-      part(readTemperature(sys, loadReader), partLimitMs),
-      part(readThrottled(sys, this.#slow.throttled), partLimitMs),
+      part(readOtherTemperature(sys, loadReader), partLimitMs),
     ]);
-    this.#slow = { ...disk, temperatureCelsius, throttled };
+    this.#slow = { ...disk, temperatureCelsius };
   }
 }
 
 type FastVitals = Pick<HostVitals, 'cpuPercent' | 'memoryPercent' | 'memoryUsedBytes'>;
-type SlowVitals = Pick<HostVitals, 'diskPercent' | 'diskFreeBytes' | 'temperatureCelsius' | 'throttled'>;
+type SensorVitals = Pick<HostVitals, 'temperatureCelsius' | 'throttled'>;
+type SlowVitals = Pick<HostVitals, 'diskPercent' | 'diskFreeBytes' | 'temperatureCelsius'>;
 
 /** The part, or undefined where it fails or takes too long. */
 async function part<T>(reading: Promise<T>, limitMs: number): Promise<T | undefined> {
@@ -163,11 +184,18 @@ async function readDisk(path: string): Promise<Pick<HostVitals, 'diskPercent' | 
   return { diskPercent: used + bavail > 0 ? (100 * used) / (used + bavail) : 0, diskFreeBytes: bavail * bsize };
 }
 
-/** A Pi has one thermal zone, the SoC; a PC has many, and systeminformation knows which one is the CPU. */
-async function readTemperature(sys: string, loadReader: () => Promise<SystemReader>): Promise<number | undefined> {
+/** A Pi has one thermal zone, the SoC: millidegrees (Documentation/driver-api/thermal/sysfs-api.rst). */
+async function readBoardTemperature(sys: string): Promise<number | undefined> {
   const zone = `${sys}/class/thermal/thermal_zone0`;
   const type = await readFile(`${zone}/type`, 'utf8').catch(() => '');
-  if (/^(cpu|soc)[-_]thermal/.test(type)) return Number(await readFile(`${zone}/temp`, 'utf8')) / 1000;
+  if (!/^(cpu|soc)[-_]thermal/.test(type)) return undefined;
+  const celsius = Number(await readFile(`${zone}/temp`, 'utf8')) / 1000;
+  return Number.isFinite(celsius) ? celsius : undefined;
+}
+
+/** A PC has many thermal zones, and systeminformation knows which one is the CPU. */
+async function readOtherTemperature(sys: string, loadReader: () => Promise<SystemReader>): Promise<number | undefined> {
+  if ((await readBoardTemperature(sys)) !== undefined) return undefined;
   const { main } = await (await loadReader()).cpuTemperature();
   return main === null || !(main > 0) ? undefined : main;
 }

@@ -140,8 +140,21 @@ describe('how it is doing', () => {
     await put('sys/class/thermal/thermal_zone0/type', 'cpu-thermal\n');
     await put('sys/class/thermal/thermal_zone0/temp', '47712\n');
     const { calls, load } = reader();
-    expect((await machine({ loadReader: load }).vitals()).temperatureCelsius).toBeCloseTo(47.712);
+    const host = machine({ loadReader: load });
+    expect((await host.vitals()).temperatureCelsius).toBeCloseTo(47.712);
     expect(calls).toEqual([]);
+  });
+
+  it('sees within seconds that a Pi gets hot or too little voltage', async () => {
+    await put('sys/class/thermal/thermal_zone0/type', 'cpu-thermal\n');
+    await put('sys/class/thermal/thermal_zone0/temp', '47712\n');
+    await put(GET_THROTTLED, '0\n');
+    const host = machine();
+    expect(await host.vitals()).toMatchObject({ throttled: { underVoltage: false } });
+    await put('sys/class/thermal/thermal_zone0/temp', '83000\n');
+    await put(GET_THROTTLED, '50001\n');
+    nowMs += 5_000;
+    expect(await host.vitals()).toMatchObject({ temperatureCelsius: 83, throttled: { underVoltage: true } });
   });
 
   it('leaves out what cannot be read, and does not fail', async () => {
