@@ -4,31 +4,46 @@
  * `replicated.Orchestrator` scales down slots with two tasks first.
  */
 import type { ServiceMove } from '../core/world.ts';
-import type { WireServiceSpec } from './engine-map.ts';
+import type { WirePlacement, WireServiceSpec } from './engine-map.ts';
+import { isObject, withoutOurs } from './service-merge.ts';
 
 /** Service label that holds what a move has to put back, as JSON. */
 export const MOVE_LABEL = 'pi-swarm.move';
 
-type Placement = NonNullable<NonNullable<WireServiceSpec['TaskTemplate']>['Placement']>;
+const PHASES: readonly unknown[] = ['surge', 'block'] satisfies ServiceMove['phase'][];
+const WHYS: readonly unknown[] = ['leave', 'rebalance', 'health', 'lost'] satisfies ServiceMove['why'][];
 
 interface Kept extends ServiceMove {
   /** As the user wished it. */
   replicas: number;
-  /** Since `block`: what was there before. */
-  before?: { placement?: Placement; update?: object };
+  /** Since `block`: what was there before, and the constraints that were added. */
+  before?: { placement?: WirePlacement; update?: object; added: string[] };
 }
 
-/** What the label says; undefined where there is none, or one that nobody can read. */
+/** What the label says; undefined where there is none, or one that nobody can read: then it counts as none. */
 function keptOf(spec: WireServiceSpec): Kept | undefined {
   try {
-    const kept = JSON.parse(spec.Labels?.[MOVE_LABEL] ?? 'null') as Partial<Kept> | null;
-    if (kept === null || typeof kept.from !== 'string' || kept.why === undefined || kept.phase === undefined)
-      return undefined;
-    return Number.isInteger(kept.count) && Number.isInteger(kept.replicas) ? (kept as Kept) : undefined;
+    const kept: unknown = JSON.parse(spec.Labels?.[MOVE_LABEL] ?? 'null');
+    return isKept(kept) ? kept : undefined;
   } catch {
     return undefined;
   }
 }
+
+function isKept(kept: unknown): kept is Kept {
+  if (!isObject(kept) || typeof kept.from !== 'string' || kept.from === '') return false;
+  if (!WHYS.includes(kept.why) || !PHASES.includes(kept.phase)) return false;
+  if (!isCount(kept.count) || kept.count === 0 || !isCount(kept.replicas)) return false;
+  return kept.phase === 'surge' || isBefore(kept.before);
+}
+
+const isBefore = (before: unknown): boolean =>
+  isObject(before) &&
+  (before.placement === undefined || isObject(before.placement)) &&
+  (before.update === undefined || isObject(before.update)) &&
+  Array.isArray(before.added);
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
 
 /** The move that a service is in. */
 export function moveOf(spec: WireServiceSpec): ServiceMove | undefined {
@@ -36,7 +51,10 @@ export function moveOf(spec: WireServiceSpec): ServiceMove | undefined {
   return kept && { from: kept.from, count: kept.count, why: kept.why, phase: kept.phase };
 }
 
-/** What the user wished: the label knows, unless somebody has scaled in the meantime. */
+/**
+ * What the user wished: the label knows, unless somebody has scaled in the meantime. (With `docker service scale` to exactly as many
+ * as run during the move nobody can tell: it ends as it was before.)
+ */
 export function wishedReplicas(spec: WireServiceSpec): number | undefined {
   const replicas = spec.Mode?.Replicated?.Replicas;
   const kept = keptOf(spec);
@@ -44,8 +62,18 @@ export function wishedReplicas(spec: WireServiceSpec): number | undefined {
 }
 
 /** The user's own placement, also while a move has added to it. */
-export const wishedPlacement = (spec: WireServiceSpec): Placement =>
-  (keptOf(spec)?.phase === 'block' ? keptOf(spec)?.before?.placement : spec.TaskTemplate?.Placement) ?? {};
+export function wishedPlacement(spec: WireServiceSpec): WirePlacement {
+  const now = spec.TaskTemplate?.Placement;
+  const before = keptOf(spec)?.before;
+  return (before === undefined ? now : withoutOurs(before.placement, blockedPlacement(before), now)) ?? {};
+}
+
+/** The user's own update config, also while a move has put its own in the place. */
+function wishedUpdate(spec: WireServiceSpec): object | undefined {
+  const kept = keptOf(spec);
+  if (kept?.before === undefined) return spec.UpdateConfig;
+  return withoutOurs(kept.before.update, blockedUpdate(kept.count), spec.UpdateConfig);
+}
 
 /** @returns undefined where nothing is to be done: a move is under way, or the service is global */
 export function started(
@@ -53,8 +81,9 @@ export function started(
   move: Pick<ServiceMove, 'from' | 'count' | 'why'>,
 ): WireServiceSpec | undefined {
   const replicas = spec.Mode?.Replicated?.Replicas;
-  if (replicas === undefined || spec.Labels?.[MOVE_LABEL] !== undefined) return undefined;
-  return withMove(withReplicas(spec, replicas + move.count), { ...move, phase: 'surge', replicas });
+  if (replicas === undefined || move.count < 1 || keptOf(spec) !== undefined) return undefined;
+  const { from, count, why } = move;
+  return withMove(withReplicas(spec, replicas + count), { from, count, why, phase: 'surge', replicas });
 }
 
 /** Also in the middle of a move: then what the user wishes changes, and as many as before are on their way. */
@@ -62,6 +91,8 @@ export function scaled(spec: WireServiceSpec, replicas: number): WireServiceSpec
   if (wishedReplicas(spec) === replicas) return undefined;
   const kept = keptOf(spec);
   if (kept === undefined) return withReplicas(spec, replicas);
+  // Who wants none waits for no move.
+  if (replicas === 0) return withReplicas(ended(spec) ?? spec, 0);
   return withMove(withReplicas(spec, replicas + kept.count), { ...kept, replicas });
 }
 
@@ -69,35 +100,46 @@ export function scaled(spec: WireServiceSpec, replicas: number): WireServiceSpec
 export function blocked(spec: WireServiceSpec, empty: readonly string[]): WireServiceSpec | undefined {
   const kept = keptOf(spec);
   if (kept?.phase !== 'surge') return undefined;
-  const before = { placement: spec.TaskTemplate?.Placement, update: spec.UpdateConfig };
-  const without = [kept.from, ...empty].map(node => `node.id!=${node}`);
-  const placement = {
-    ...before.placement,
-    Constraints: [...(before.placement?.Constraints ?? []), ...without],
-    // Where a task of it runs there is no room for another: the successors wait for ever.
-    MaxReplicas: 1,
-  };
+  const placement = spec.TaskTemplate?.Placement;
+  const update = spec.UpdateConfig;
+  const already = placement?.Constraints ?? [];
+  const added = [kept.from, ...empty].map(node => `node.id!=${node}`).filter(one => !already.includes(one));
+  const before = { ...(placement && { placement }), ...(update && { update }), added };
   return {
     ...withMove(spec, { ...kept, phase: 'block', before }),
-    TaskTemplate: { ...spec.TaskTemplate, Placement: placement },
-    UpdateConfig: { Parallelism: kept.count, Order: 'start-first', FailureAction: 'continue' },
+    TaskTemplate: { ...spec.TaskTemplate, Placement: blockedPlacement(before) },
+    UpdateConfig: blockedUpdate(kept.count),
   };
 }
+
+const blockedPlacement = ({ placement, added }: { placement?: WirePlacement; added: string[] }): WirePlacement => ({
+  ...placement,
+  Constraints: [...(placement?.Constraints ?? []), ...added],
+  // Where a task of it runs there is no room for another: the successors wait for ever.
+  MaxReplicas: 1,
+});
+
+const blockedUpdate = (count: number): object => ({
+  Parallelism: count,
+  Order: 'start-first',
+  FailureAction: 'continue',
+});
 
 /** @returns undefined where there is no move to end */
 export function ended(spec: WireServiceSpec): WireServiceSpec | undefined {
   if (spec.Labels?.[MOVE_LABEL] === undefined) return undefined;
-  const kept = keptOf(spec);
   const { [MOVE_LABEL]: _, ...Labels } = spec.Labels;
   const wished = wishedReplicas(spec);
   const scaled = wished === undefined ? spec : withReplicas(spec, wished);
-  if (kept?.before === undefined) return { ...scaled, Labels };
+  if (keptOf(spec)?.before === undefined) return { ...scaled, Labels };
   const { UpdateConfig: __, ...rest } = scaled;
+  const update = wishedUpdate(spec);
   return {
     ...rest,
     Labels,
-    TaskTemplate: { ...spec.TaskTemplate, Placement: kept.before.placement ?? {} },
-    ...(kept.before.update === undefined ? {} : { UpdateConfig: kept.before.update }),
+    // Never without one, also where there was none: swarmkit's `nodeMatches` reads it from tasks that had one, unchecked.
+    TaskTemplate: { ...spec.TaskTemplate, Placement: wishedPlacement(spec) },
+    ...(update && { UpdateConfig: update }),
   };
 }
 
