@@ -1,6 +1,7 @@
 /** What a person should know, each with the cure. Pure. The kinds are listed in docs/troubleshooting.md. */
 import { mergeVerdict, rivalOf } from './formation.ts';
 import { activePeers, type World } from './observe.ts';
+import { CAME_AND_WENT, extraPatience } from './patience.ts';
 import type { Notice } from './snapshot.ts';
 
 /** A swarm without a leader for less than this is only electing one (10–19 s, swarmkit's election ticks). */
@@ -23,6 +24,7 @@ export function noticesOf(world: World, context: NoticeContext): Notice[] {
     ...engine(world),
     ...swarm(world),
     ...nodes(world),
+    ...patience(world),
     ...machine(world),
     ...trust(context),
     ...context.notices,
@@ -40,6 +42,12 @@ function unclaimed(world: World): Notice[] {
 
 function engine(world: World): Notice[] {
   if (world.engine === 'ready') return [];
+  if (world.swarmSilent) {
+    const text = 'The Docker Engine answers, but not for its swarm: it knows of no other manager.';
+    const cure =
+      'Beside managers that are a majority without this Pi it comes back as a new node by itself. Otherwise power on the other managers.';
+    return [{ severity: 'warning', kind: 'swarm-silent', text, cure }];
+  }
   const text = world.engineProblem ?? `The Docker Engine is ${world.engine}.`;
   const cure = '`systemctl status docker` and `journalctl -u docker` say why; `pi-swarm doctor` checks the rest.';
   return [{ severity: 'error', kind: `engine-${world.engine}`, text, cure }];
@@ -144,6 +152,19 @@ function nodes(world: World): Notice[] {
     });
   }
   return result;
+}
+
+/** H1: the cause is a Pi that needs a person, though the cluster lives with it. */
+function patience(world: World): Notice[] {
+  const extra = extraPatience(world);
+  if (extra === undefined) return [];
+  const { heartbeatMs, name = 'a Pi' } = extra;
+  const text =
+    `The cluster waits longer before it gives a silent Pi up (${heartbeatMs / 1000} s heartbeats), ` +
+    `because ${name} ${CAME_AND_WENT}.`;
+  const whose = name === 'a Pi' ? 'that Pi' : name;
+  const cure = `Check the power supply, the cable and the Wi-Fi of ${whose}. After each day without that, the cluster waits less again.`;
+  return [{ severity: 'info', kind: 'patience', text, cure }];
 }
 
 function machine(world: World): Notice[] {

@@ -1,5 +1,6 @@
 /** A manager whose engine is lost to its swarm while the others go on. */
 import { describe, expect, it } from 'vitest';
+import { noticesOf } from '../../src/core/notices.ts';
 import type { Facts } from '../../src/core/observe.ts';
 import { turn } from '../../src/core/turn.ts';
 import type { ActiveSwarm } from '../../src/core/world.ts';
@@ -107,4 +108,11 @@ it('an engine that never answers for the swarm does not hold up a leave for long
 it('a manager that is one of the majority stays, whatever it is told of others', () => {
   const nodes = [manager('pi1', { leader: false }), manager('pi2', { leader: true }), manager('pi3')];
   expect(plan(leaderless({ nodes }), 1e7).join()).not.toContain('abandon');
+});
+
+it('a person reads that it comes back by itself, and nothing of it while an election keeps the engine waiting', () => {
+  const kinds = (now: Facts) =>
+    noticesOf(turn(now).world, { refusals: { count: 0 }, clockBehind: false, notices: [] }).map(({ kind }) => kind);
+  expect(kinds(silent())).toEqual(['swarm-silent']);
+  expect(kinds(leaderless({ swarmSilent: true }))).not.toContain('swarm-silent');
 });
