@@ -29,6 +29,12 @@ function duration(least: string, most: string, fallback: string) {
     .prefault(fallback);
 }
 
+/** A time, or `auto`, the default: then something else decides. */
+function autoOrDuration(least: string, most: string, example: string) {
+  const error = `auto, or a time from ${least} to ${most} with its unit (ms, s, m, h or d), such as ${example}`;
+  return z.union([z.literal('auto'), duration(least, most, example)], { error }).default('auto');
+}
+
 function text(error: string, pattern = /\S/) {
   return z.string({ error }).max(1024, { error }).regex(pattern, { error });
 }
@@ -152,8 +158,11 @@ export const fileSchema = z.strictObject(
     steadyFor: duration('1s', '1d', '60s'),
     /** How long a shutdown waits for its tasks to run elsewhere; less than systemd's 90 s until it kills. */
     drainTimeout: duration('1s', '10m', '60s'),
-    /** A silent Pi is Down after three of these. Docker's own 5 s make a failover take 16 s instead of 4 s. */
-    dispatcherHeartbeat: duration('1s', '1m', '1s'),
+    /**
+     * A silent Pi is Down after three of these. `auto`: 1 s up to 30 Pis, 2 s up to 100, then 5 s, since each is work for
+     * the leader. Docker's own 5 s make a failover take 16 s instead of 4 s.
+     */
+    dispatcherHeartbeat: autoOrDuration('1s', '1m', '2s'),
     /** Docker's 90 days lock out a cluster that spent the summer in a drawer. */
     nodeCertExpiry: duration('1h', '36500d', '3650d'),
     /** Docker's 5 s before a task is started again are most of a failover; used where a service names none. */

@@ -48,7 +48,8 @@ export interface Config {
   readonly forgetAfterMs: number;
   readonly steadyForMs: number;
   readonly drainTimeoutMs: number;
-  readonly dispatcherHeartbeatMs: number;
+  /** `auto`: by the number of nodes. */
+  readonly dispatcherHeartbeatMs: 'auto' | number;
   readonly nodeCertExpiryMs: number;
   readonly restartDelayMs: number;
   readonly mesh: 'auto' | 'kernel' | 'nftables' | 'off';

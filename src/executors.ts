@@ -1,6 +1,7 @@
 /** How each step is done: one short executor an action. What may go wrong is thrown; the loop plans again. */
 import { swarmLabels } from './core/formation.ts';
 import type { Wish } from './core/observe.ts';
+import { baseHeartbeatMs } from './core/patience.ts';
 import type { Step } from './core/step.ts';
 import type { Memory } from './core/world.ts';
 import { EnvironmentError, PeerError } from './errors.ts';
@@ -42,7 +43,7 @@ export function createExecutors(ports: ExecutorPorts): Executors {
       engine.swarmInit({
         advertiseAddress: address(),
         labels: swarmLabels(ports.tag()),
-        dispatcherHeartbeatMs: ports.wish.dispatcherHeartbeatMs,
+        dispatcherHeartbeatMs: baseHeartbeatMs(ports.wish.dispatcherHeartbeatMs, 1),
         nodeCertExpiryMs: ports.wish.nodeCertExpiryMs,
       }),
     join: async ({ via, name }, signal) => {

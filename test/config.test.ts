@@ -55,6 +55,15 @@ describe('settings', () => {
     expect(durationMs('99999999999999s')).toBeUndefined();
   });
 
+  it('leave the heartbeat to the number of Pis, or take one', () => {
+    expect(parse().dispatcherHeartbeatMs).toBe('auto');
+    expect(parse('dispatcherHeartbeat: auto').dispatcherHeartbeatMs).toBe('auto');
+    expect(parse('dispatcherHeartbeat: 2s').dispatcherHeartbeatMs).toBe(2_000);
+    expect(mistakes('dispatcherHeartbeat: 500ms')).toEqual([
+      expect.stringMatching(/:1:22: dispatcherHeartbeat is text "500ms", expected auto, or a time from 1s to 1m/),
+    ]);
+  });
+
   it('take peers with and without a port', () => {
     expect(parse('peers: [pi2.local, "192.168.1.12:4000"]').peers).toEqual([
       { host: 'pi2.local', port: 3378 },

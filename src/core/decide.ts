@@ -5,6 +5,7 @@ import { forget, manage } from './managers.ts';
 import { advance, rescue } from './moving.ts';
 import { activePeers, type World } from './observe.ts';
 import { type Decision, wait } from './step.ts';
+import { patienceOf } from './patience.ts';
 import { awaitEngine, heal, leaveByForce } from './stuck.ts';
 import type { ActiveSwarm } from './world.ts';
 
@@ -118,9 +119,13 @@ const acting = (decision: Decision | undefined): Decision | undefined =>
 function tune(world: World): Decision | undefined {
   const { settings, wish, tag } = world;
   if (settings === undefined || tag === undefined) return undefined;
-  const labels = swarmLabels(tag);
+/** The swarm's settings are the configuration's, with H1's patience: also after somebody has changed them by hand. */
+  const patience = patienceOf(world, settings);
+  const labels = { ...swarmLabels(tag), ...patience.labels };
   const marked = Object.entries(labels).every(([key, value]) => settings.labels[key] === value);
-  const { dispatcherHeartbeatMs, nodeCertExpiryMs } = wish;
+  const { nodeCertExpiryMs } = wish;
+  const { heartbeatMs: dispatcherHeartbeatMs, why = "the swarm's settings are not those of the configuration" } =
+    patience;
   if (
     marked &&
     settings.dispatcherHeartbeatMs === dispatcherHeartbeatMs &&
@@ -128,8 +133,8 @@ function tune(world: World): Decision | undefined {
   ) {
     return undefined;
   }
-  const why = "the swarm's settings are not those of the configuration";
-  return { rule: 'M0', why, steps: [{ action: 'tune', dispatcherHeartbeatMs, nodeCertExpiryMs, labels }] };
+  const rule = patience.why === undefined ? 'M0' : 'H1';
+  return { rule, why, steps: [{ action: 'tune', dispatcherHeartbeatMs, nodeCertExpiryMs, labels }] };
 }
 
 function makeImage(world: World): Decision | undefined {

@@ -1,6 +1,7 @@
 /** Facts become a World. Pure: the only memory is the world before. */
 import { type MoveTimes, moveTimes } from './move-times.ts';
 import { majority } from './quorum.ts';
+import type { Flapping } from './patience.ts';
 import type {
   ActiveSwarm,
   EngineState,
@@ -34,7 +35,8 @@ export interface Wish {
   stuckAfterMs: number;
   /** How long a worker without tasks waits for its vanished managers beside another swarm of the cluster. */
   orphanAfterMs: number;
-  dispatcherHeartbeatMs: number;
+  /** `auto`: by the number of nodes (`core/patience`). */
+  dispatcherHeartbeatMs: 'auto' | number;
   nodeCertExpiryMs: number;
 }
 
@@ -133,6 +135,8 @@ export interface World extends Omit<Facts, 'engineSwarm'> {
   managerSinceMs: Record<string, number>;
 }
 
+  /** Leader: Pis that came and went; set by `turn`. */
+  flapping?: Flapping;
 export function observe(facts: Facts, before?: World): World {
   const swarm = whoseSwarm(facts);
   const { engineSwarm: _, ...rest } = facts;

@@ -3,6 +3,7 @@ import { decide } from './decide.ts';
 import { candidateOf, mergeVerdict } from './formation.ts';
 import { isFree } from './leaving.ts';
 import { type Facts, LEAVING_LABEL, observe, visiblePeers, type World } from './observe.ts';
+import { watchFlaps } from './patience.ts';
 import type { Decision } from './step.ts';
 import { leaderBeyond } from './stuck.ts';
 import type { PeerHint, PiStatus } from './world.ts';
@@ -24,6 +25,8 @@ export function turn(facts: Facts, before?: World): Turn {
   if (verdict.verdict === 'yields') world.dissolvingSinceMs = before?.dissolvingSinceMs ?? facts.nowMs;
   if (leaderBeyond(world) !== undefined) world.stuckSinceMs = before?.stuckSinceMs ?? facts.nowMs;
   return { world, decision: decide(world), status: statusOf(world) };
+  const flapping = watchFlaps(world, before?.flapping);
+  if (flapping !== undefined) world.flapping = flapping;
 }
 
 export function statusOf(world: World): PiStatus {

@@ -26,7 +26,7 @@ export const WISH: Wish = {
   drainTimeoutMs: 60_000,
   stuckAfterMs: 30_000,
   orphanAfterMs: 60_000,
-  dispatcherHeartbeatMs: 1_000,
+  dispatcherHeartbeatMs: 'auto',
   nodeCertExpiryMs: 1e12,
 };
 
