@@ -125,6 +125,8 @@ export interface World extends Omit<Facts, 'engineSwarm'> {
   dissolvingSinceMs?: number;
   /** Since when this manager is lost to its swarm beside a leader that goes on without it; set by `turn`. */
   stuckSinceMs?: number;
+  /** Leader: Pis that came and went; set by `turn`. */
+  flapping?: Flapping;
   /** By swarm node id. */
   trouble: Record<string, Trouble>;
   /** Moves of tasks: since when they are where they are. */
@@ -135,8 +137,6 @@ export interface World extends Omit<Facts, 'engineSwarm'> {
   managerSinceMs: Record<string, number>;
 }
 
-  /** Leader: Pis that came and went; set by `turn`. */
-  flapping?: Flapping;
 export function observe(facts: Facts, before?: World): World {
   const swarm = whoseSwarm(facts);
   const { engineSwarm: _, ...rest } = facts;
