@@ -48,12 +48,6 @@ function engine(world: World): Notice[] {
       'Beside managers that are a majority without this Pi it comes back as a new node by itself. Otherwise power on the other managers.';
     return [{ severity: 'warning', kind: 'swarm-silent', text, cure }];
   }
-  if (world.swarmSilent) {
-    const text = 'The Docker Engine answers, but not for its swarm: it knows of no other manager.';
-    const cure =
-      'Beside managers that are a majority without this Pi it comes back as a new node by itself. Otherwise power on the other managers.';
-    return [{ severity: 'warning', kind: 'swarm-silent', text, cure }];
-  }
   const text = world.engineProblem ?? `The Docker Engine is ${world.engine}.`;
   const cure = '`systemctl status docker` and `journalctl -u docker` say why; `pi-swarm doctor` checks the rest.';
   return [{ severity: 'error', kind: `engine-${world.engine}`, text, cure }];
