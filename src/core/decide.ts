@@ -116,10 +116,10 @@ function lead(world: World, swarm: ActiveSwarm): Decision | undefined {
 const acting = (decision: Decision | undefined): Decision | undefined =>
   decision !== undefined && decision.steps.length > 0 ? decision : undefined;
 
+/** The swarm's settings are the configuration's, with H1's patience: also after somebody has changed them by hand. */
 function tune(world: World): Decision | undefined {
   const { settings, wish, tag } = world;
   if (settings === undefined || tag === undefined) return undefined;
-/** The swarm's settings are the configuration's, with H1's patience: also after somebody has changed them by hand. */
   const patience = patienceOf(world, settings);
   const labels = { ...swarmLabels(tag), ...patience.labels };
   const marked = Object.entries(labels).every(([key, value]) => settings.labels[key] === value);

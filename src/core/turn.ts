@@ -24,9 +24,9 @@ export function turn(facts: Facts, before?: World): Turn {
   const verdict = mergeVerdict(world);
   if (verdict.verdict === 'yields') world.dissolvingSinceMs = before?.dissolvingSinceMs ?? facts.nowMs;
   if (leaderBeyond(world) !== undefined) world.stuckSinceMs = before?.stuckSinceMs ?? facts.nowMs;
-  return { world, decision: decide(world), status: statusOf(world) };
   const flapping = watchFlaps(world, before?.flapping);
   if (flapping !== undefined) world.flapping = flapping;
+  return { world, decision: decide(world), status: statusOf(world) };
 }
 
 export function statusOf(world: World): PiStatus {
