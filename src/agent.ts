@@ -15,6 +15,7 @@ import { DockerEngine } from './io/engine.ts';
 import type { Identity } from './io/identity.ts';
 import type { HostNetwork } from './io/network.ts';
 import type { FileStore } from './io/store.ts';
+import { notify } from './io/systemd.ts';
 import { ensureWhoami, WHOAMI_IMAGE } from './io/whoami.ts';
 import { KeptMemory } from './keep-memory.ts';
 import type { Logger } from './log.ts';
@@ -23,7 +24,7 @@ import { Membership } from './membership.ts';
 import { MeshReconciler } from './mesh.ts';
 import { MeshFeed } from './mesh-feed.ts';
 import { Reporter } from './reporter.ts';
-import { isShuttingDown } from './shutdown.ts';
+import { Stopper } from './shutdown.ts';
 import { MqttTelemetry } from './telemetry/mqtt.ts';
 import { VERSION } from './version.ts';
 import { VitalsWatch } from './vitals.ts';
@@ -52,6 +53,7 @@ export class Agent {
   readonly #closers = new Closers();
   readonly #memory: KeptMemory;
   readonly #store: FileStore;
+  readonly #stopper: Stopper;
 
   static async create(config: Config, log: Logger): Promise<Agent> {
     const agent = new Agent(config, log, await begin(config));
@@ -126,6 +128,13 @@ export class Agent {
       }),
     });
     this.#loop = this.#makeLoop();
+    this.#stopper = new Stopper({
+      memory: this.#memory,
+      log,
+      drainTimeoutMs: this.#wish.drainTimeoutMs,
+      closeMs: CLOSE_MS,
+      wake: () => this.#loop.wake(),
+    });
     this.#commands = this.#makeCommands();
   }
 
@@ -151,6 +160,7 @@ export class Agent {
         this.#feed.onTurn(world, this.#collector.view);
         const snapshot = this.#telemetry && this.#reporter.current();
         if (snapshot) this.#telemetry?.publish(snapshot);
+        this.#stopper.onTurn(world.memory.intent);
       },
       log: loopLog(this.#log),
     });
@@ -205,23 +215,16 @@ export class Agent {
     await this.#vitals.start();
     const { tag = 'unclaimed' } = this.#membership;
     this.#log.info({ version: VERSION, tag, port: this.#config.port }, 'pi-swarm agent started');
+    void notify('READY=1');
   }
 
   run(signal: AbortSignal): Promise<void> {
     return this.#loop.run(signal);
   }
 
-  /** The first signal may still let work move; a second one ends at once. */
-  async askToStop(signal: string, stop: () => void): Promise<void> {
-    if (this.#memory.now.intent === 'shutdown' || !(await isShuttingDown())) {
-      this.#log.info({ signal }, 'stopping; the engine and its tasks go on');
-      stop();
-      return;
-    }
-    this.#log.info({ signal }, 'the Pi shuts down: letting its work move first');
-    await this.#memory.change({ intent: 'shutdown' }).catch(error => this.#trouble('could not keep the intent', error));
-    this.#loop.wake();
-    setTimeout(stop, this.#wish.drainTimeoutMs + CLOSE_MS).unref();
+  /** SIGTERM may still let work move first; a second signal ends at once. */
+  askToStop(signal: string, stop: () => void): Promise<void> {
+    return this.#stopper.ask(signal, stop);
   }
 
   close(): Promise<void> {
