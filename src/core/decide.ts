@@ -10,6 +10,13 @@ import { awaitEngine, heal, leaveByForce } from './stuck.ts';
 import type { ActiveSwarm } from './world.ts';
 
 export function decide(world: World): Decision {
+  const decision = judge(world);
+  // Where nothing is ours to move, a shutdown waits for nothing.
+  const free = decision.rule === 'idle' && world.memory.intent === 'shutdown';
+  return free ? { ...decision, mayStop: true } : decision;
+}
+
+function judge(world: World): Decision {
   const { swarm, memory } = world;
   if (world.tag === undefined) return wait('idle', 'no cluster secret: this Pi is unclaimed');
   if (world.engine !== 'ready') return whileEngineIsAway(world);

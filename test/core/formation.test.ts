@@ -116,6 +116,13 @@ describe('whose swarm', () => {
     }
   });
 
+  it('has nothing to move, and so lets a shutdown pass at once, where the swarm or the Pi is not ours', () => {
+    const shutdown = { memory: { intent: 'shutdown' as const } };
+    const worlds = [{ tag: undefined }, { engineSwarm: engineSwarm('pi1') }, {}];
+    for (const world of worlds) expect(turn(facts({ ...shutdown, ...world })).decision.mayStop).toBe(true);
+    expect(turn(facts({ tag: undefined })).decision.mayStop).toBeUndefined();
+  });
+
   it('leaves a swarm of another cluster alone', () => {
     const theirs = engineSwarm('pi1', {
       controlAvailable: true,
