@@ -33,11 +33,9 @@ export function leaderBeyond(world: World): ActivePeer | undefined {
 }
 
 /** An engine that is slow in everything may have a slow SD card, and one that is away may be restarting: neither is a sign. */
-function isSign(world: World): boolean {
-  if (world.engine === 'absent') return false;
-  if (world.swarmSilent) return true;
-  return world.engine === 'ready' && isManager(world) && world.swarm.state === 'active' && !world.swarm.quorum;
-}
+const isSign = (world: World): boolean =>
+  world.swarmSilent === true ||
+  (world.engine === 'ready' && isManager(world) && world.swarm.state === 'active' && !world.swarm.quorum);
 
 const isManager = ({ swarm }: World): boolean => swarm.state === 'active' && swarm.role === 'manager';
 
