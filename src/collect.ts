@@ -21,7 +21,8 @@ const AGE_MS = {
   /** While a service starts, scales or recovers. */
   tasksMoving: 250,
   tasks: 5_000,
-  settings: 60_000,
+  /** `docker swarm update` has no event; a heartbeat that somebody reset makes failovers slower until it is seen. */
+  settings: 30_000,
   containers: 10_000,
   images: 60_000,
 } as const;

@@ -1,5 +1,6 @@
 /** From what people write after `deploy` to what the agent wants. The words are Docker's own (docker service create). */
 import type { DeployBody } from '../commands/deploy.ts';
+import { durationMs } from '../config-schema.ts';
 import { UsageError } from '../errors.ts';
 
 type Port = NonNullable<DeployBody['ports']>[number];
@@ -84,6 +85,13 @@ export function parseMemory(word: string): number {
   const bytes = Number(digits) * (UNITS[unit.toLowerCase()] ?? 1);
   if (digits !== '' && bytes >= MEMORY_MIN) return bytes;
   throw new UsageError(`--memory ${word} is not a limit`, 'Write it with its unit, at least 4m: --memory 64m');
+}
+
+/** `100ms`, `5s` → milliseconds, up to an hour @throws UsageError */
+export function parseRestartDelay(word: string): number {
+  const ms = durationMs(word);
+  if (ms !== undefined && ms <= 3_600_000) return ms;
+  throw new UsageError(`--restart-delay ${word} is not a time up to 1h`, 'Write it with its unit: --restart-delay 5s');
 }
 
 /** `5` → 5 @throws UsageError */

@@ -13,6 +13,7 @@ import {
   parseName,
   parsePublish,
   parseReplicas,
+  parseRestartDelay,
 } from './deploy-words.ts';
 import { withExamples } from './help.ts';
 import { type CommonOptions, socketOf } from './options.ts';
@@ -31,6 +32,7 @@ interface DeployOptions extends CommonOptions {
   volume?: string[];
   network?: string[];
   memory?: string;
+  restartDelay?: string;
   detach?: boolean;
   timeout: string;
 }
@@ -57,6 +59,10 @@ export function deployCommand(): Command {
     .option('-v, --volume <volume>', 'NAME:/PATH, or /FOLDER:/PATH[:ro]', collect)
     .option('--network <name>', 'an overlay network', collect)
     .option('-m, --memory <limit>', 'at most so much memory per copy: 64m')
+    .option(
+      '--restart-delay <time>',
+      'before a failed copy is started again: 100ms, 5s (default: `restartDelay` of the settings, 100ms)',
+    )
     .option('-d, --detach', 'do not wait until it runs')
     .option('--timeout <time>', 'how long to wait', '90s')
     .action(async (image: string, words: string[], _options, self: Command) => {
@@ -93,6 +99,7 @@ export function bodyOf(image: string, words: readonly string[], options: Omit<De
     labels: Object.fromEntries((options.label ?? []).map(parseLabel)),
     mounts: (options.volume ?? []).map(parseMount),
     networks: options.network ?? [],
+    restartDelayMs: options.restartDelay === undefined ? undefined : parseRestartDelay(options.restartDelay),
     memoryLimitBytes: options.memory === undefined ? undefined : parseMemory(options.memory),
     command: words.length === 0 ? undefined : [...words],
   };

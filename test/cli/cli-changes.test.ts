@@ -65,6 +65,18 @@ describe('changing', () => {
     ]);
   });
 
+  test('deploy takes a restart delay in place of the 100 ms of the settings', async () => {
+    const manager = new FakeManager();
+    await serve(manager);
+    expect((await run(['deploy', 'nginx:1', '--restart-delay', '5s'])).code).toBe(0);
+    expect((await run(['deploy', 'nginx:1', '--name', 'now', '--restart-delay', '0ms'])).code).toBe(0);
+    expect(manager.wishes.map(({ restartDelayMs }) => restartDelayMs)).toEqual([5_000, 0]);
+    for (const bad of ['5', '2h', 'soon', '-1s']) {
+      const { code, err } = await run(['deploy', 'nginx:1', `--restart-delay=${bad}`]);
+      expect([code, err]).toEqual([EXIT.usage, expect.stringContaining(`--restart-delay ${bad} is not a time`)]);
+    }
+  });
+
   test('deploy names a port that does not answer everywhere, after a while, and is done', async () => {
     const manager = new FakeManager();
     await serve(manager, undefined, { meshApplied: () => [...manager.applied().slice(1), undefined] });
