@@ -1,11 +1,11 @@
 /** A swarm in memory: Raft membership, leadership and the dispatcher's heartbeats, with the times of the real one. */
 import type { SwarmNode } from '../../src/core/world.ts';
-import type { FakeEngine } from './engine.ts';
-import { FakeServices } from './engine-tasks.ts';
+import type { FakeMember } from './engine-member.ts';
+import { FakeServices } from './engine-services.ts';
 
 export interface Member {
   nodeId: string;
-  engine: FakeEngine;
+  engine: FakeMember;
   hostname: string;
   labels: Record<string, string>;
   /** What the spec asks for, and what it is; the second follows after `ROLE_MS`. */
@@ -13,7 +13,8 @@ export interface Member {
   role: 'worker' | 'manager';
   roleAskedMs: number;
   availability: 'active' | 'pause' | 'drain';
-  state: 'ready' | 'down';
+  /** `unknown`: a new leader has not heard of it yet. */
+  state: 'ready' | 'down' | 'unknown';
   /** The address that was advertised when it joined. */
   address: string;
   lastContactMs: number;
@@ -76,7 +77,7 @@ export class FakeSwarm {
     return `SWMTKN-1-${this.id}-worker`;
   }
 
-  add(nodeId: string, engine: FakeEngine, role: 'worker' | 'manager', nowMs: number): Member {
+  add(nodeId: string, engine: FakeMember, role: 'worker' | 'manager', nowMs: number): Member {
     const member: Member = {
       nodeId,
       engine,
@@ -102,7 +103,7 @@ export class FakeSwarm {
   }
 
   /** Where this manager would get an answer from: the leader, if both see more than half of the managers. */
-  leaderFor(engine: FakeEngine): Member | undefined {
+  leaderFor(engine: FakeMember): Member | undefined {
     const leader = this.leader === undefined ? undefined : this.members.get(this.leader);
     if (leader === undefined || !this.#hasQuorum(leader)) return undefined;
     return engine.reaches(leader.engine) ? leader : undefined;
@@ -185,6 +186,10 @@ export class FakeSwarm {
     this.#leaderSinceMs = nowMs;
     this.#leaderLostMs = undefined;
     this.#electionMs = this.times.electionMs;
+    for (const member of this.members.values()) {
+      member.connectedSinceMs = undefined;
+      if (member.state === 'ready') member.state = 'unknown';
+    }
     this.changed();
     return next;
   }
@@ -206,7 +211,7 @@ export class FakeSwarm {
       member.lastContactMs + 3 * this.dispatcherHeartbeatMs,
       this.#leaderSinceMs > this.createdAtMs ? this.#leaderSinceMs + 6 * this.dispatcherHeartbeatMs : 0,
     );
-    if (member.state === 'ready' && nowMs >= downAtMs) {
+    if (member.state !== 'down' && nowMs >= downAtMs) {
       member.state = 'down';
       this.changed();
     }
