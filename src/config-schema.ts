@@ -99,6 +99,26 @@ const mqttSchema = z.strictObject(
   block('mqtt'),
 );
 
+function figure(least: number, most: number, unit: string, fallback: number) {
+  const error = `a number from ${least} to ${most} (${unit})`;
+  return z.number({ error }).min(least, { error }).max(most, { error }).default(fallback);
+}
+
+/** From when a Pi counts as unwell and gets no new work; the leader's settings count. */
+const healthSchema = z.strictObject(
+  {
+    /** From 80 °C on the firmware slows a Pi down; at 85 °C all of it. */
+    temperatureCelsius: figure(40, 120, '°C', 80),
+    /** Beyond it a new task makes the kernel end another one. Above 100: never, as for the disk. */
+    memoryPercent: figure(50, 101, 'percent', 95),
+    /** Images and logs need the rest; a full disk stops Raft and with it the manager. */
+    diskPercent: figure(50, 101, 'percent', 95),
+    /** `true` also moves what runs there. Off: moving costs more than it brings where all Pis stand on one hot shelf. */
+    evict: toggle(false),
+  },
+  block('health'),
+);
+
 const logSchema = z.strictObject(
   {
     /** `info` is one line per decision and per step: quiet at rest, so that logs do not wear out the card. */
@@ -170,6 +190,7 @@ export const fileSchema = z.strictObject(
     /** Published ports on every Pi: `auto` uses Docker's mesh where the kernel has ip_vs, else nftables rules of our own. */
     mesh: choice(['auto', 'kernel', 'nftables', 'off'], 'auto'),
 
+    health: healthSchema.prefault({}),
     mqtt: mqttSchema.prefault({}),
     log: logSchema.prefault({}),
   },
@@ -182,5 +203,6 @@ export type ConfigFile = z.output<typeof fileSchema>;
 export function keysOf(path: readonly string[]): string[] {
   if (path.length === 0) return Object.keys(fileSchema.shape);
   if (path[0] === 'mqtt') return Object.keys(mqttSchema.shape);
+  if (path[0] === 'health') return Object.keys(healthSchema.shape);
   return path[0] === 'log' ? Object.keys(logSchema.shape) : [];
 }

@@ -52,6 +52,13 @@ export interface Config {
   readonly dispatcherHeartbeatMs: 'auto' | number;
   readonly nodeCertExpiryMs: number;
   readonly restartDelayMs: number;
+  /** From when a Pi counts as unwell; `evict`: whether its work is moved away then. */
+  readonly health: {
+    readonly temperatureCelsius: number;
+    readonly memoryPercent: number;
+    readonly diskPercent: number;
+    readonly evict: boolean;
+  };
   readonly mesh: 'auto' | 'kernel' | 'nftables' | 'off';
   /** Undefined: MQTT is off, because no `mqtt.url` was given. */
   readonly mqtt?: MqttConfig;
@@ -183,6 +190,7 @@ function toConfig(file: ConfigFile, hostName: string, files: string[]): Config {
     dispatcherHeartbeatMs: file.dispatcherHeartbeat,
     nodeCertExpiryMs: file.nodeCertExpiry,
     restartDelayMs: file.restartDelay,
+    health: file.health,
     mesh: file.mesh,
     mqtt: url === undefined ? undefined : { url, ...mqtt, intervalMs: interval },
     log: file.log,

@@ -9,7 +9,7 @@ const ORPHAN_AFTER_MS = 60_000;
 
 export function wishOf(config: Config): Wish {
   const { settleMs, settleAloneMs, managers, replaceAfterMs, forgetAfterMs, drainTimeoutMs } = config;
-  const { dispatcherHeartbeatMs, nodeCertExpiryMs } = config;
+  const { dispatcherHeartbeatMs, nodeCertExpiryMs, health } = config;
   return {
     settleMs,
     settleAloneMs,
@@ -21,5 +21,6 @@ export function wishOf(config: Config): Wish {
     orphanAfterMs: ORPHAN_AFTER_MS,
     dispatcherHeartbeatMs,
     nodeCertExpiryMs,
+    health,
   };
 }

@@ -128,6 +128,11 @@ describe('a mistake is shown with file, line and column, what was found and what
       'peers:\n  - pi1\n  - "pi2:99999"\n',
       /:3:5: peers\.1 is text "pi2:99999", expected a host name/,
     ],
+    [
+      'a limit out of range',
+      'health:\n  diskPercent: 5\n',
+      /:2:16: health\.diskPercent is the number 5, expected a number from 50 to 101 \(percent\)$/,
+    ],
     ['a list for a text', 'name: [a]\n', /:1:7: name is a list, expected a name/],
     [
       'a relative path',
@@ -244,7 +249,7 @@ describe('the commented example', () => {
     expect(shown('').sort()).toEqual(keysOf([]).sort());
     // One of the two ways to give a password is enough.
     expect(shown('  ').sort()).toEqual(
-      [...keysOf(['mqtt']).filter(key => key !== 'password'), ...keysOf(['log'])].sort(),
+      [...keysOf(['health']), ...keysOf(['mqtt']).filter(key => key !== 'password'), ...keysOf(['log'])].sort(),
     );
   });
 
@@ -261,6 +266,7 @@ describe('the commented example', () => {
     const text = await readFile(new URL('../docs/config.md', import.meta.url), 'utf8');
     const all = [
       ...keysOf([]),
+      ...keysOf(['health']).map(key => `health.${key}`),
       ...keysOf(['mqtt']).map(key => `mqtt.${key}`),
       ...keysOf(['log']).map(key => `log.${key}`),
     ];

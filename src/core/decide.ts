@@ -1,6 +1,7 @@
 /** Which steps bring the world to the wish. Pure and total: every world has an answer, and most often it is to wait. */
 import { abandon, form, merge, mergeVerdict, swarmLabels } from './formation.ts';
 import { delistedBy, goodbye, hasList, REMOVED_GRACE_MS, tend } from './leaving.ts';
+import { nurse, stepDown } from './health.ts';
 import { forget, manage } from './managers.ts';
 import { advance, rescue } from './moving.ts';
 import { activePeers, type World } from './observe.ts';
@@ -115,7 +116,9 @@ function lead(world: World, swarm: ActiveSwarm): Decision | undefined {
     tend(world, nodes) ??
     rescue(world, nodes) ??
     forget(world, nodes) ??
-    acting(manage(world, nodes))
+    nurse(world, nodes) ??
+    acting(manage(world, nodes)) ??
+    stepDown(world, nodes)
   );
 }
 

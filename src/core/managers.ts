@@ -1,4 +1,5 @@
 /** How many managers, which, and who is forgotten: M1 count, M2 heal, M3 forget (design §5). Leader only. */
+import { ailmentOf, isPausedAsUnwell } from './ailments.ts';
 import { HARDWARE_LABEL, ID_LABEL, LEAVING_LABEL, visiblePeers, type World } from './observe.ts';
 import { majority } from './quorum.ts';
 import { type Decision, type NodeRef, type Step, wait } from './step.ts';
@@ -34,20 +35,25 @@ function rosterOf(world: World, nodes: SwarmNode[]): Roster {
   return {
     managers,
     reachable: managers.filter(node => node.reachable && node.state === 'ready'),
-    bench: nodes.filter(node => node.role === 'worker' && fit(world, node)).sort(byAge),
+    bench: nodes.filter(node => node.role === 'worker' && fit(world, node)).sort(byHealthAndAge(world)),
     wished: managersFor(nodes.filter(node => node.labels[LEAVING_LABEL] !== 'leave').length, world.wish.managers),
   };
 }
 
-/** Ready, in use, its agent alive, and not about to go. */
+/** Ready, in use, its agent alive, and not about to go. An unwell one is better than none. */
 function fit(world: World, node: SwarmNode): boolean {
-  if (node.state !== 'ready' || node.availability !== 'active' || node.labels[LEAVING_LABEL] !== undefined)
-    return false;
+  if (node.state !== 'ready' || node.labels[LEAVING_LABEL] !== undefined) return false;
+  if (node.availability !== 'active' && !isPausedAsUnwell(node)) return false;
   const peer = peerOf(world, node);
   return peer === undefined ? isSelf(world, node) : peer.liveness === 'alive' && peer.status.intent === 'stay';
 }
 
 const byAge = (a: SwarmNode, b: SwarmNode): number => a.createdAtMs - b.createdAtMs || (a.nodeId < b.nodeId ? -1 : 1);
+
+const byHealthAndAge = (world: World) => {
+  const isUnwell = (node: SwarmNode): number => Number(ailmentOf(world.care, node.nodeId) !== undefined);
+  return (a: SwarmNode, b: SwarmNode): number => isUnwell(a) - isUnwell(b) || byAge(a, b);
+};
 
 export const refOf = (node: SwarmNode): NodeRef => ({ node: node.nodeId, name: node.hostname || node.nodeId });
 
@@ -122,7 +128,7 @@ export const isShort = (world: World): boolean =>
 export const isHalfOver = (world: World): boolean =>
   world.nowMs - world.since.intentMs >= world.wish.drainTimeoutMs / 2;
 
-const isFresh = (world: World, node: SwarmNode): boolean =>
+export const isFresh = (world: World, node: SwarmNode): boolean =>
   world.nowMs - (world.managerSinceMs[node.nodeId] ?? world.nowMs) < HANDOVER_AFTER_MS;
 
 /** Leaving for good, or a leader that shuts down where two others remain: then leadership is handed over first. */

@@ -1,4 +1,5 @@
 /** Facts become a World. Pure: the only memory is the world before. */
+import { type Care, careOf, type HealthLimits } from './ailments.ts';
 import { type MoveTimes, moveTimes } from './move-times.ts';
 import { majority } from './quorum.ts';
 import type { Flapping } from './patience.ts';
@@ -38,6 +39,8 @@ export interface Wish {
   /** `auto`: by the number of nodes (`core/patience`). */
   dispatcherHeartbeatMs: 'auto' | number;
   nodeCertExpiryMs: number;
+  /** `evict`: work of unwell Pis is moved to others, instead of only sparing them new work. */
+  health: HealthLimits & { evict: boolean };
 }
 
 /** What the engine says of its swarm (`GET /info` → Swarm), before it is clear whose swarm it is. */
@@ -135,6 +138,8 @@ export interface World extends Omit<Facts, 'engineSwarm'> {
   leavingSinceMs: Record<string, number>;
   /** Since when Raft reaches each manager, by swarm node id. */
   managerSinceMs: Record<string, number>;
+  /** Which Pis are unwell, and whether they are needed all the same. */
+  care: Care;
 }
 
 export function observe(facts: Facts, before?: World): World {
@@ -155,6 +160,7 @@ export function observe(facts: Facts, before?: World): World {
     managerSinceMs: managersSince(facts, before),
     moves: moveTimes(facts, before?.moves),
     leavingSinceMs: leavingSince(facts, before),
+    care: careOf(facts, before?.care),
   };
   if (isOrphan(world)) world.since.orphanMs = before?.since.orphanMs ?? facts.nowMs;
   return world;

@@ -16,6 +16,7 @@ export const WISH: Wish = {
   orphanAfterMs: 60_000,
   dispatcherHeartbeatMs: 'auto',
   nodeCertExpiryMs: 1_000_000,
+  health: { temperatureCelsius: 80, memoryPercent: 95, diskPercent: 95, evict: false },
 };
 
 /** pi1 has the smallest id. */

@@ -9,6 +9,7 @@ import type { Memory } from '../../src/core/world.ts';
 import { executorOf } from '../../src/executors.ts';
 import { Loop } from '../../src/loop.ts';
 import { peerCommands } from '../../src/peer-commands.ts';
+import { WISH as CALM_WISH } from '../core/build.ts';
 import { FakeClock } from '../fakes/clock.ts';
 import type { FakeEngine } from '../fakes/engine.ts';
 import { FakeSwarmLan } from '../fakes/engine.ts';
@@ -18,15 +19,9 @@ import { FakeStore } from '../fakes/store.ts';
 export const TICK_MS = 50;
 
 export const WISH: Wish = {
+  ...CALM_WISH,
   settleMs: 1_500,
-  settleAloneMs: 8_000,
-  managers: 'auto',
-  replaceAfterMs: 60_000,
   forgetAfterMs: 3_600_000,
-  drainTimeoutMs: 60_000,
-  stuckAfterMs: 30_000,
-  orphanAfterMs: 60_000,
-  dispatcherHeartbeatMs: 'auto',
   nodeCertExpiryMs: 1e12,
 };
 
