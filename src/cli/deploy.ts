@@ -2,8 +2,8 @@
 import { Command } from 'commander';
 import type { DeployBody } from '../commands/deploy.ts';
 import type { DeployReport } from '../commands/types.ts';
-import { callAgent } from '../control/client.ts';
 import { UsageError } from '../errors.ts';
+import { askLeader } from './ask.ts';
 import {
   parseConstraint,
   parseEnv,
@@ -107,7 +107,7 @@ export function bodyOf(image: string, words: readonly string[], options: Omit<De
 
 async function run(socket: string, body: DeployBody, limitMs: number | undefined): Promise<void> {
   if (body.image === 'whoami') note('putting the whoami image on every Pi …');
-  const report = (await callAgent(socket, 'deploy', body, { timeoutMs: CALL_MS })) as DeployReport;
+  const report = (await askLeader(socket, 'deploy', body, { limitMs: limitMs ?? 0, callMs: CALL_MS })) as DeployReport;
   for (const warning of report.warnings) note(`! ${warning}`);
   say(report.unchanged ? `${report.name} is there already, just so` : `${report.name} created from ${report.image}`);
   if (limitMs === undefined) return;

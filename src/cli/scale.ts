@@ -1,7 +1,7 @@
 /** `pi-swarm scale` */
 import { Command } from 'commander';
-import { callAgent } from '../control/client.ts';
 import { UsageError } from '../errors.ts';
+import { askLeader } from './ask.ts';
 import { withExamples } from './help.ts';
 import { type CommonOptions, socketOf } from './options.ts';
 import { say } from './output.ts';
@@ -25,7 +25,7 @@ export function scaleCommand(): Command {
       const limitMs = limitMsOf(options.timeout);
       const socket = await socketOf(options);
       for (const { name, replicas } of wishes) {
-        const { before } = (await callAgent(socket, 'scale', { name, replicas })) as { before: number };
+        const { before } = (await askLeader(socket, 'scale', { name, replicas }, { limitMs })) as { before: number };
         say(before === replicas ? `${name}: ${replicas} as before` : `${name}: ${before} → ${replicas}`);
       }
       if (options.detach) return;

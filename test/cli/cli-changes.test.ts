@@ -2,7 +2,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { EXIT } from '../../src/errors.ts';
+import { EXIT, PiSwarmError } from '../../src/errors.ts';
 import { formatSecret, generateSecret } from '../../src/io/secret.ts';
 import { FakeManager } from './fakes.ts';
 import { snapshotOf } from './fixtures.ts';
@@ -28,6 +28,25 @@ describe('changing', () => {
     );
     expect(err).toMatch(/whoami: published ports answer on 3 of 3 Pis/);
     expect(code).toBe(0);
+  });
+
+  test('scale waits while the swarm chooses a leader, and gives up where there is none to choose', async () => {
+    const manager = new FakeManager();
+    let elections = 2;
+    const isManager = () => {
+      if (elections-- <= 0) return true;
+      throw new PiSwarmError('unavailable', 'no manager with a majority can be reached');
+    };
+    await serve(manager, undefined, { isManager });
+    await run(['deploy', 'whoami']);
+    elections = 2;
+    const { code, out, err } = await run(['scale', 'whoami=4']);
+    expect(err).toContain('waiting for the swarm to choose a leader');
+    expect(out).toContain('whoami: 1 → 4');
+    expect(code).toBe(0);
+    elections = 1e6;
+    const late = await run(['scale', 'whoami=5', '--timeout', '1500ms']);
+    expect(late.code).toBe(EXIT.unavailable);
   });
 
   test('all words of deploy reach the engine', async () => {
