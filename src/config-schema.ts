@@ -174,8 +174,12 @@ export const fileSchema = z.strictObject(
      * since a Pi that comes back later joins anew by itself; only labels that a person gave it are lost.
      */
     forgetAfter: duration('10s', '365d', '3d'),
-    /** A Pi that just came back may go again: this long without a change counts as steady. */
-    steadyFor: duration('1s', '1d', '60s'),
+    /** Nothing but moves of tasks evens out a swarm; they cost a start of each task that moves. */
+    rebalance: toggle(true),
+    /** A Pi that just came back may go again (a bad cable, a boot loop): this long without a change counts as steady. */
+    steadyFor: duration('1s', '1d', '20s'),
+    /** Between two moves, so that a small machine pulls and starts for one service at a time. */
+    rebalanceEvery: duration('1s', '1d', '10s'),
     /** How long a shutdown waits for its tasks to run elsewhere; less than systemd's 90 s until it kills. */
     drainTimeout: duration('1s', '10m', '60s'),
     /**

@@ -46,7 +46,9 @@ export interface Config {
   readonly managers: 'auto' | 1 | 3 | 5 | 7;
   readonly replaceAfterMs: number;
   readonly forgetAfterMs: number;
+  readonly rebalance: boolean;
   readonly steadyForMs: number;
+  readonly rebalanceEveryMs: number;
   readonly drainTimeoutMs: number;
   /** `auto`: by the number of nodes. */
   readonly dispatcherHeartbeatMs: 'auto' | number;
@@ -185,7 +187,9 @@ function toConfig(file: ConfigFile, hostName: string, files: string[]): Config {
     managers: file.managers,
     replaceAfterMs: file.replaceAfter,
     forgetAfterMs: file.forgetAfter,
+    rebalance: file.rebalance,
     steadyForMs: file.steadyFor,
+    rebalanceEveryMs: file.rebalanceEvery,
     drainTimeoutMs: file.drainTimeout,
     dispatcherHeartbeatMs: file.dispatcherHeartbeat,
     nodeCertExpiryMs: file.nodeCertExpiry,

@@ -9,7 +9,7 @@ const ORPHAN_AFTER_MS = 60_000;
 
 export function wishOf(config: Config): Wish {
   const { settleMs, settleAloneMs, managers, replaceAfterMs, forgetAfterMs, drainTimeoutMs } = config;
-  const { dispatcherHeartbeatMs, nodeCertExpiryMs, health } = config;
+  const { dispatcherHeartbeatMs, nodeCertExpiryMs, rebalance, steadyForMs, rebalanceEveryMs, health } = config;
   return {
     settleMs,
     settleAloneMs,
@@ -17,6 +17,9 @@ export function wishOf(config: Config): Wish {
     replaceAfterMs,
     forgetAfterMs,
     drainTimeoutMs,
+    rebalance,
+    steadyForMs,
+    rebalanceEveryMs,
     stuckAfterMs: STUCK_AFTER_MS,
     orphanAfterMs: ORPHAN_AFTER_MS,
     dispatcherHeartbeatMs,

@@ -1,12 +1,13 @@
 /** Which steps bring the world to the wish. Pure and total: every world has an answer, and most often it is to wait. */
 import { abandon, form, merge, mergeVerdict, swarmLabels } from './formation.ts';
-import { delistedBy, goodbye, hasList, REMOVED_GRACE_MS, tend } from './leaving.ts';
 import { nurse, stepDown } from './health.ts';
+import { delistedBy, goodbye, hasList, REMOVED_GRACE_MS, tend } from './leaving.ts';
 import { forget, manage } from './managers.ts';
 import { advance, rescue } from './moving.ts';
 import { activePeers, type World } from './observe.ts';
-import { type Decision, wait } from './step.ts';
 import { patienceOf } from './patience.ts';
+import { rebalance } from './rebalance.ts';
+import { type Decision, wait } from './step.ts';
 import { awaitEngine, heal, leaveByForce } from './stuck.ts';
 import type { ActiveSwarm } from './world.ts';
 
@@ -118,7 +119,8 @@ function lead(world: World, swarm: ActiveSwarm): Decision | undefined {
     forget(world, nodes) ??
     nurse(world, nodes) ??
     acting(manage(world, nodes)) ??
-    stepDown(world, nodes)
+    stepDown(world, nodes) ??
+    rebalance(world)
   );
 }
 

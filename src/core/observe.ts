@@ -1,8 +1,9 @@
 /** Facts become a World. Pure: the only memory is the world before. */
 import { type Care, careOf, type HealthLimits } from './ailments.ts';
 import { type MoveTimes, moveTimes } from './move-times.ts';
-import { majority } from './quorum.ts';
 import type { Flapping } from './patience.ts';
+import { majority } from './quorum.ts';
+import type { Steadiness } from './steady.ts';
 import type {
   ActiveSwarm,
   EngineState,
@@ -32,6 +33,10 @@ export interface Wish {
   replaceAfterMs: number;
   forgetAfterMs: number;
   drainTimeoutMs: number;
+  /** Whether the load is evened out by itself, how long everything must have been calm before, and how long after each move. */
+  rebalance: boolean;
+  steadyForMs: number;
+  rebalanceEveryMs: number;
   /** How long an engine may be `pending` or `error` beside a reachable manager before it starts anew. */
   stuckAfterMs: number;
   /** How long a worker without tasks waits for its vanished managers beside another swarm of the cluster. */
@@ -93,6 +98,8 @@ export interface Facts {
   /** Leader only. */
   tasks?: SwarmTask[];
   settings?: SwarmSettings;
+  /** Somebody waits for `pi-swarm rebalance`: it need not have been calm for long. */
+  rebalanceAsked?: true;
   /** Swarm node ids on which tasks still run, also those that were told to stop. */
   busyNodes?: string[];
   /** Version of the table of published ports, on managers that made one. */
@@ -130,6 +137,8 @@ export interface World extends Omit<Facts, 'engineSwarm'> {
   stuckSinceMs?: number;
   /** Leader: Pis that came and went; set by `turn`. */
   flapping?: Flapping;
+  /** Leader: how long nodes and services have been calm; set by `turn`. */
+  steady?: Steadiness;
   /** By swarm node id. */
   trouble: Record<string, Trouble>;
   /** Moves of tasks: since when they are where they are. */

@@ -4,6 +4,7 @@ import { candidateOf, mergeVerdict } from './formation.ts';
 import { isFree } from './leaving.ts';
 import { type Facts, LEAVING_LABEL, observe, visiblePeers, type World } from './observe.ts';
 import { watchFlaps } from './patience.ts';
+import { steadiness } from './steady.ts';
 import type { Decision } from './step.ts';
 import { leaderBeyond } from './stuck.ts';
 import type { PeerHint, PiStatus } from './world.ts';
@@ -26,6 +27,8 @@ export function turn(facts: Facts, before?: World): Turn {
   if (leaderBeyond(world) !== undefined) world.stuckSinceMs = before?.stuckSinceMs ?? facts.nowMs;
   const flapping = watchFlaps(world, before?.flapping);
   if (flapping !== undefined) world.flapping = flapping;
+  const steady = steadiness(world, before);
+  if (steady !== undefined) world.steady = steady;
   return { world, decision: decide(world), status: statusOf(world) };
 }
 

@@ -1,0 +1,127 @@
+/** Since when nodes and services are as they are, and what moves of tasks have brought. Pure memory from one turn to the next. */
+import { ailmentOf } from './ailments.ts';
+import { ID_LABEL, LEAVING_LABEL, type World } from './observe.ts';
+import { layoutOf, unevenness } from './spread.ts';
+import type { SwarmNode, SwarmService, SwarmTask } from './world.ts';
+
+/** A service that was moved and is no more even than before is left alone for so long. */
+export const USELESS_MS = 10 * 60_000;
+/** A leader that cannot read its own swarm for longer than this has missed too much. */
+const BLIND_MS = 10_000;
+
+export interface Since<State extends string> {
+  state: State;
+  sinceMs: number;
+}
+
+/**
+ * `here`: up, and its agent is heard, where it has one. `away`: down. `going`: marked, and not yet empty. `silent`: its engine is heard, its
+ * agent not. `unsure`: the swarm has not made up its mind.
+ */
+export type NodeState = 'here' | 'away' | 'going' | 'silent' | 'unsure';
+/** `full`: as many run as are wished, and no more. */
+export type ServiceState = 'full' | 'moving' | 'updating' | 'unsettled';
+
+export interface Steadiness {
+  /** Since when nothing of this could be seen. */
+  blindSinceMs?: number;
+  /** By swarm node id; the state is told apart by availability and health, too. */
+  nodes: Record<string, Since<NodeState> & { as: string }>;
+  /** By service id. */
+  services: Record<string, Since<ServiceState>>;
+  /** When the last move of tasks ended. */
+  movedMs?: number;
+  /** How uneven services were before the move that evens them out; by service id. */
+  judged: Record<string, number>;
+  /** When such a move turned out to be of no use; by service id. */
+  uselessMs: Record<string, number>;
+}
+
+const NOTHING_SEEN: Steadiness = { nodes: {}, services: {}, judged: {}, uselessMs: {} };
+
+/** @returns undefined where the swarm's tasks have not been seen for a while: whoever becomes the leader begins anew */
+export function steadiness(world: World, before: World | undefined): Steadiness | undefined {
+  const { nowMs, nodes, services, tasks } = world;
+  const { blindSinceMs = nowMs, ...memory } = before?.steady ?? NOTHING_SEEN;
+  const kept = nowMs - blindSinceMs < BLIND_MS ? memory : undefined;
+  if (nodes === undefined || services === undefined || tasks === undefined) {
+    return before?.steady && kept && { ...kept, blindSinceMs };
+  }
+  const was = kept ?? NOTHING_SEEN;
+  const result: Steadiness = { nodes: {}, services: {}, judged: {}, uselessMs: {} };
+  const heard = heardNodes(world);
+  for (const node of nodes) {
+    const state = nodeState(node, heard);
+    const as = [state, node.availability, ailmentOf(world.care, node.nodeId) ?? ''].join();
+    const old = was.nodes[node.nodeId];
+    result.nodes[node.nodeId] = { state, as, sinceMs: old?.as === as ? old.sinceMs : nowMs };
+  }
+  const down = new Set(nodes.filter(({ state }) => state !== 'ready').map(({ nodeId }) => nodeId));
+  for (const service of services) {
+    const own = tasks.filter(({ serviceId }) => serviceId === service.id);
+    const state = serviceState(service, own, down);
+    const old = was.services[service.id];
+    result.services[service.id] = { state, sinceMs: old?.state === state ? old.sinceMs : nowMs };
+    judge(world, before, service, result, was);
+  }
+  const ended = services.some(({ id, move }) => move === undefined && was.services[id]?.state === 'moving');
+  const movedMs = ended ? nowMs : was.movedMs;
+  if (movedMs !== undefined) result.movedMs = movedMs;
+  return result;
+}
+
+function heardNodes({ peers, swarm }: World): Set<string> {
+  const heard = new Set<string>(swarm.state === 'active' ? [swarm.nodeId] : []);
+  for (const { liveness, status } of peers) {
+    if (liveness !== 'dead' && status.swarm.state === 'active') heard.add(status.swarm.nodeId);
+  }
+  return heard;
+}
+
+function nodeState(node: SwarmNode, heard: ReadonlySet<string>): NodeState {
+  if (node.state === 'down') return 'away';
+  const mark = node.labels[LEAVING_LABEL];
+  // Drained for good; it stays, without work.
+  if (mark !== undefined && !(mark === 'drain' && node.availability === 'drain')) return 'going';
+  if (node.state !== 'ready') return 'unsure';
+  // A node that was joined by hand has no agent, and nobody waits to hear it.
+  return heard.has(node.nodeId) || node.labels[ID_LABEL] === undefined ? 'here' : 'silent';
+}
+
+function serviceState(service: SwarmService, tasks: readonly SwarmTask[], down: ReadonlySet<string>): ServiceState {
+  if (service.move !== undefined) return 'moving';
+  if (service.updating) return 'updating';
+  const wished = tasks.filter(({ desired }) => desired === 'running');
+  const all = wished.every(({ state, nodeId }) => state === 'running' && !down.has(nodeId));
+  const enough = service.replicas === undefined || wished.length === service.replicas;
+  return all && enough && service.running >= service.desired ? 'full' : 'unsettled';
+}
+
+/** Whether a move that was to even out a service did so: where the swarm puts tasks is its own affair. */
+function judge(
+  world: World,
+  before: World | undefined,
+  { id, move }: SwarmService,
+  result: Steadiness,
+  was: Steadiness,
+): void {
+  const uselessMs = was.uselessMs[id];
+  if (uselessMs !== undefined && world.nowMs - uselessMs < USELESS_MS) result.uselessMs[id] = uselessMs;
+  const judged = was.judged[id];
+  if (move?.why === 'rebalance') {
+    const first = was.services[id]?.state === 'full' ? weight(id, before) : undefined;
+    if ((judged ?? first) !== undefined) result.judged[id] = judged ?? first ?? 0;
+  } else if (judged !== undefined && result.services[id]?.state !== 'full') {
+    result.judged[id] = judged;
+  } else if (judged !== undefined && weight(id, world) >= judged) {
+    result.uselessMs[id] = world.nowMs;
+  }
+}
+
+/** How uneven a service lies and then, far less weighty, the whole: its squares beyond what an even one has. */
+function weight(service: string, world: World | undefined): number {
+  const { services, totals } = layoutOf(world?.tasks ?? []);
+  const all = [...totals.values()].reduce((sum, count) => sum + count, 0);
+  const even = all ** 2 / Math.max(1, world?.nodes?.length ?? 1);
+  return unevenness(services.get(service)) + (unevenness(totals) - even) / 1e6;
+}
