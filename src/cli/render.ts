@@ -117,9 +117,10 @@ function paintState(pi: PiSnapshot, paint: Paint): string {
 function piNote(pi: PiSnapshot): string {
   const notes: string[] = [];
   if (pi.liveness !== 'alive' && (pi.lastSeenSeconds ?? 0) > 0) notes.push(`${age(pi.lastSeenSeconds ?? 0)} ago`);
-  if (pi.vitals?.underVoltage) notes.push('low voltage');
+  if (pi.vitals?.underVoltage || pi.unwell === 'under-voltage') notes.push('low voltage');
+  else if (pi.unwell !== undefined) notes.push(pi.unwell.replace('-', ' '));
   else if (pi.vitals?.throttled) notes.push('throttled');
-  if ((pi.vitals?.diskPercent ?? 0) >= 90) notes.push('disk full');
+  if ((pi.vitals?.diskPercent ?? 0) >= 90 && pi.unwell !== 'disk-full') notes.push('disk full');
   return notes.join(', ');
 }
 

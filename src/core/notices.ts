@@ -1,4 +1,5 @@
 /** What a person should know, each with the cure. Pure. The kinds are listed in docs/troubleshooting.md. */
+import { ailmentOf } from './ailments.ts';
 import { mergeVerdict, rivalOf } from './formation.ts';
 import { activePeers, type World } from './observe.ts';
 import { CAME_AND_WENT, extraPatience } from './patience.ts';
@@ -7,7 +8,6 @@ import type { Notice } from './snapshot.ts';
 /** A swarm without a leader for less than this is only electing one (10–19 s, swarmkit's election ticks). */
 const ELECTION_MS = 30_000;
 const DISK_FULL_PERCENT = 90;
-const HOT_CELSIUS = 80;
 
 export interface NoticeContext {
   /** Peers that were refused: wrong secret, foreign certificate. */
@@ -170,19 +170,21 @@ function patience(world: World): Notice[] {
 function machine(world: World): Notice[] {
   const { vitals, address } = world.self;
   const result: Notice[] = [];
+  // What has lasted is told of all Pis at once (`core/unwell`).
+  const lasts = ailmentOf(world.care, 'nodeId' in world.swarm ? world.swarm.nodeId : '');
   if (address === undefined) {
     const cure = 'Check the cable or the Wi-Fi settings; `ip addr` shows the addresses.';
     result.push({ severity: 'error', kind: 'no-network', text: 'This Pi has no network address.', cure });
   }
-  if (vitals?.underVoltage) {
+  if (vitals?.underVoltage && lasts !== 'under-voltage') {
     const cure = 'Use the power supply made for this board, and a short cable.';
     result.push({ severity: 'warning', kind: 'under-voltage', text: 'This Pi gets too little voltage.', cure });
   }
-  if ((vitals?.temperatureCelsius ?? 0) >= HOT_CELSIUS) {
-    const text = `This Pi is ${vitals?.temperatureCelsius} °C hot and slows down.`;
+  if ((vitals?.temperatureCelsius ?? 0) >= world.wish.health.temperatureCelsius && lasts !== 'hot') {
+    const text = `This Pi is ${Math.round(vitals?.temperatureCelsius ?? 0)} °C hot and slows down.`;
     result.push({ severity: 'warning', kind: 'hot', text, cure: 'Give it air or a heat sink.' });
   }
-  if ((vitals?.diskPercent ?? 0) >= DISK_FULL_PERCENT) {
+  if ((vitals?.diskPercent ?? 0) >= DISK_FULL_PERCENT && lasts !== 'disk-full') {
     const text = `The disk is ${Math.round(vitals?.diskPercent ?? 0)} % full.`;
     result.push({
       severity: 'warning',

@@ -4,6 +4,7 @@ import { visiblePeers, type World } from './observe.ts';
 import type { PiSnapshot, Snapshot } from './snapshot.ts';
 import type { Decision } from './step.ts';
 import { sentences } from './step.ts';
+import { unwellNotices, unwellOf } from './unwell.ts';
 import type { Peer, PiStatus, SwarmNode, SwarmService, SwarmTask } from './world.ts';
 
 /** The swarm as a manager sees it; a worker asks one for it. */
@@ -58,7 +59,7 @@ export function show(world: World, said: ShowContext): Snapshot {
     mesh: context.mesh,
     mqtt: context.mqtt,
     doing: context.doing ? doingOf(context.doing) : 'starting',
-    notices: noticesOf(world, context),
+    notices: [...noticesOf(world, context), ...unwellNotices(pis)],
     at: new Date(world.wallMs).toISOString(),
   };
 }
@@ -111,9 +112,8 @@ function pisOf(world: World, context: ShowContext): PiSnapshot[] {
     rows.set(key, withPeer(rows.get(key), peer, world));
   }
   for (const [key, row] of rows) if (isEcho(row, [...rows.values()])) rows.delete(key);
-  return [...rows.values()].sort(
-    (a, b) => Number(b.self) - Number(a.self) || a.name.localeCompare(b.name, 'en', { numeric: true }),
-  );
+  const all = [...rows.values()].map(row => ({ ...row, ...unwellOf(world, row) }));
+  return all.sort((a, b) => Number(b.self) - Number(a.self) || a.name.localeCompare(b.name, 'en', { numeric: true }));
 }
 
 /** Its board is back under another id: the card was flashed anew. What was on the old one is gone for good. */

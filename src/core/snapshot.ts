@@ -1,4 +1,5 @@
 /** What the agent shows to people and programs: the CLI (`--json`), MQTT, the page. One shape for all. No secrets. */
+import type { Ailment } from './ailments.ts';
 import type { EngineState, Intent, Liveness, NodeId, SwarmService, SwarmStatus, Vitals } from './world.ts';
 
 export type { Vitals } from './world.ts';
@@ -33,6 +34,8 @@ export interface PiSnapshot {
   /** Tasks that run there; undefined where nobody could say. */
   tasks?: number;
   vitals?: Vitals;
+  /** What ails it, so that it gets no new work where the others suffice. */
+  unwell?: Ailment;
   /** Seconds since it was last heard. */
   lastSeenSeconds?: number;
 }

@@ -79,6 +79,7 @@ const NODE_COMPONENTS: Record<string, Component> = {
     name: 'Swarm state',
     options: ['ready', 'down', 'unknown', 'disconnected', 'joining', 'none'],
   }),
+  unwell: problem('Unwell', 'value_json.unwell'),
   engine: sensor({ field: 'engine', name: 'Docker Engine', options: ['ready', 'slow', 'absent'], diagnostic: true }),
   uptime: sensor({ field: 'uptimeSeconds', name: 'Uptime', unit: 's', deviceClass: 'duration', diagnostic: true }),
 };

@@ -1,5 +1,5 @@
 /** What goes out over MQTT, made from the snapshot: two pure functions and the question whether it is worth sending. */
-import type { Snapshot, Vitals } from '../core/snapshot.ts';
+import type { PiSnapshot, Snapshot, Vitals } from '../core/snapshot.ts';
 
 /** The state of one Pi, `<topic>/<tag>/<id>/state`. Percentages and degrees are whole numbers. */
 export interface NodeStateMessage extends Vitals {
@@ -14,6 +14,8 @@ export interface NodeStateMessage extends Vitals {
   engine: 'absent' | 'slow' | 'ready';
   /** Running swarm tasks. */
   tasks: number;
+  /** What ails this Pi, so that it gets no new work where the others suffice; absent while it is well. */
+  unwell?: PiSnapshot['unwell'];
   doing: string;
 }
 
@@ -56,6 +58,7 @@ export function nodeState({ version, self, cluster, doing }: Snapshot): NodeStat
     swarm: row?.swarmState ?? 'none',
     engine: self.engine.state,
     tasks: self.tasks,
+    unwell: row?.unwell,
     doing: doing.slice(0, TEXT_MAX),
     ...rounded(self.vitals),
   };

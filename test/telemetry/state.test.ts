@@ -32,6 +32,15 @@ describe('the state of a Pi', () => {
     `);
   });
 
+  it('says what ails it, while it is unwell', () => {
+    const snapshot = snapshotOf();
+    const pis = snapshot.cluster.pis.map(pi => ({ ...pi, unwell: 'hot' as const }));
+    const unwell = nodeState({ ...snapshot, cluster: { ...snapshot.cluster, pis } });
+    expect(unwell).toMatchObject({ unwell: 'hot' });
+    expect(news(nodeState(snapshot), unwell)).toBe('facts');
+    expect(news(unwell, nodeState(snapshot))).toBe('facts');
+  });
+
   it('leaves out what the board cannot measure', () => {
     const state = nodeState(snapshotOf({ vitals: { temperatureCelsius: undefined, underVoltage: undefined } }));
     expect(Object.keys(JSON.parse(JSON.stringify(state)))).not.toContain('temperatureCelsius');
