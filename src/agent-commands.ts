@@ -1,5 +1,5 @@
 /** Everything that can be asked of an agent: the command line's commands, and what only peers ask for. */
-import { type CommandContext, createCommands, runCommand } from './commands.ts';
+import { type CommandContext, type CommandDeps, createCommands, runCommand } from './commands.ts';
 import type { Config } from './config.ts';
 import type { Snapshot } from './core/snapshot.ts';
 import type { Intent, NodeId } from './core/world.ts';
@@ -22,6 +22,7 @@ export interface AgentCommandPorts extends Omit<PeerCommandPorts, 'name' | 'engi
   meshApplied(): string | undefined;
   requestIntent(intent: Intent): Promise<void>;
   ensureWhoami(): Promise<void>;
+  events: CommandDeps['events'];
   pickUpSecret(): Promise<void>;
 }
 
@@ -51,9 +52,10 @@ export function agentCommands(ports: AgentCommandPorts): RunCommand {
     secretFile: config.secretFile,
     pickUpSecret: ports.pickUpSecret,
     restartDelayMs: config.restartDelayMs,
+    events: ports.events,
   });
   return async (from, name, body) => {
     const own = from !== 'local' && Object.hasOwn(forPeers, name) ? forPeers[name] : undefined;
-    return own ? own() : runCommand(commands, name, body, { from });
+    return own ? own(body) : runCommand(commands, name, body, { from });
   };
 }

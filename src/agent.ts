@@ -9,6 +9,7 @@ import { startControl } from './control.ts';
 import type { Wish } from './core/observe.ts';
 import type { Snapshot } from './core/snapshot.ts';
 import { messageOf, PiSwarmError } from './errors.ts';
+import { EventFeed } from './event-feed.ts';
 import { executorOf } from './executors.ts';
 import type { SystemClock } from './io/clock.ts';
 import { DockerEngine } from './io/engine.ts';
@@ -43,6 +44,7 @@ export class Agent {
   readonly #membership: Membership;
   readonly #mesh: MeshReconciler;
   readonly #feed: MeshFeed;
+  readonly #events: EventFeed;
   readonly #collector: Collector;
   readonly #reporter: Reporter;
   readonly #telemetry: MqttTelemetry | undefined;
@@ -90,6 +92,12 @@ export class Agent {
     const peers = () => this.#membership.peers;
     this.#mesh = new MeshReconciler({ mode: config.mesh, log, onApplied: () => this.#loop.wake() });
     this.#feed = new MeshFeed({ sink: this.#mesh, peers, trouble: (what, error) => this.#trouble(what, error) });
+    this.#events = new EventFeed({
+      peers,
+      wall: () => clock.wall(),
+      onNews: events => this.#telemetry?.tell(events),
+      trouble: (what, error) => this.#trouble(what, error),
+    });
     this.#collector = new Collector({
       clock,
       engine: this.#engine,
@@ -156,7 +164,8 @@ export class Agent {
       execute,
       publish: (world, decision, status) => {
         this.#reporter.onTurn(world, decision, status);
-        this.#membership.peers?.setStatus(status);
+        this.#events.onTurn(world);
+        this.#membership.peers?.setStatus(this.#events.stamp(status));
         this.#feed.onTurn(world, this.#collector.view);
         const snapshot = this.#telemetry && this.#reporter.current();
         if (snapshot) this.#telemetry?.publish(snapshot);
@@ -176,6 +185,8 @@ export class Agent {
       dissolving: () => this.#reporter.status?.dissolving !== undefined,
       address: () => this.#address(),
       mesh: () => this.#feed.answer(),
+      chronicle: request => this.#events.answer(request),
+      events: question => this.#events.list(question),
       view: () => this.#collector.view,
       meshApplied: () => this.#feed.applied(),
       snapshot: () => this.#snapshot(),

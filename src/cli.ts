@@ -23,6 +23,10 @@ export const COMMANDS: Record<string, Entry> = {
     summary: 'list what runs, and where',
     load: async () => (await import('./cli/services.ts')).servicesCommand(),
   },
+  events: {
+    summary: 'what happened to the cluster, and how long it took',
+    load: async () => (await import('./cli/events.ts')).eventsCommand(),
+  },
   deploy: {
     summary: 'run an image on the cluster',
     load: async () => (await import('./cli/deploy.ts')).deployCommand(),

@@ -4,6 +4,7 @@
  */
 
 import { deploy, prepareWhoami } from './commands/deploy.ts';
+import { listEvents } from './commands/events.ts';
 import { claim, comeBack, leave } from './commands/membership.ts';
 import { listServices, oneService, remove, scale } from './commands/services.ts';
 import type { CommandContext, CommandDeps, CommandHandler, Commands } from './commands/types.ts';
@@ -28,6 +29,7 @@ const RULES: Record<string, Rule> = {
   services: { run: listServices, manager: true, peers: true },
   service: { run: oneService, manager: true, peers: true },
   'prepare-whoami': { run: prepareWhoami, peers: true },
+  events: { run: listEvents },
   claim: { run: claim },
   return: { run: comeBack },
   leave: { run: leave },

@@ -3,8 +3,10 @@
  * not take the others with it. Unknown fields stay, so that a newer release may say more.
  */
 import * as z from 'zod';
+import { type ChronicleAnswer, type ChronicleRequest, EVENTS_MAX } from './core/chronicle.ts';
 import type { MeshTable } from './core/mesh.ts';
 import type { ClusterView } from './core/show.ts';
+import { printable } from './printable.ts';
 
 /** Far above what a shelf of Pis runs; more is a mistake, and each becomes rules in the kernel. */
 const PORTS_MAX = 4096;
@@ -80,3 +82,61 @@ export const readMeshTable = (answer: unknown): { version: string; table: MeshTa
 
 /** The answer to `cluster-view`; undefined where it is not one (also where that Pi leads no swarm). */
 export const readClusterView = (answer: unknown): ClusterView | undefined => view.safeParse(answer).data;
+
+/** Ends on terminals and dashboards. */
+const words = z.string().max(512).overwrite(printable);
+const name = z.string().max(256).overwrite(printable);
+const event = z.object({
+  id: z.string().regex(/^[0-9a-z-]{1,64}$/),
+  revision: count,
+  at: z.iso.datetime(),
+  kind: z.string().regex(/^[a-z-]{1,40}$/),
+  pi: name.optional(),
+  service: name.optional(),
+  tasks: count.optional(),
+  durationMs: count.optional(),
+  text: words,
+});
+const toldPi = z.object({
+  nodeId: name,
+  id: name,
+  name,
+  hardware: name,
+  role: z.enum(['worker', 'manager']),
+  state: z.enum(['here', 'lost', 'off', 'left']),
+  cause: z.enum(['silence', 'engine']).optional(),
+  goneAtMs: count.optional(),
+  tasks: count.optional(),
+  use: z.enum(['active', 'drained', 'paused']),
+  unwell: z.object({ word: name, sinceMs: count }).optional(),
+});
+const told = z.object({
+  swarmId: name,
+  leader: name,
+  heartbeatMs: count.optional(),
+  pis: z.array(toldPi).max(4096),
+  merging: z.object({ swarmId: name, sinceMs: count }).optional(),
+});
+const chronicle = z.object({
+  origin: z.string().regex(/^[0-9a-z]{0,32}$/),
+  revision: z.int().min(0),
+  whole: flag,
+  events: z.array(event).max(EVENTS_MAX),
+  open: z.record(name, name).refine(it => Object.keys(it).length <= EVENTS_MAX),
+  // Another release may remember it differently: the events are still good.
+  told: told.optional().catch(undefined),
+});
+const chronicleRequest = z
+  .object({ version: z.string().max(64), manager: flag })
+  .catch({ version: '', manager: false });
+
+/** The answer to `chronicle`; undefined where it is not one. */
+export function readChronicle(answer: unknown): ChronicleAnswer | undefined {
+  const read = chronicle.safeParse(answer).data;
+  if (read === undefined) return undefined;
+  const { told, ...rest } = read;
+  return told === undefined ? rest : { ...rest, told };
+}
+
+/** What a peer asks for; of one that asks for nothing sensible, everything. */
+export const readChronicleRequest = (body: unknown): ChronicleRequest => chronicleRequest.parse(body);

@@ -14,15 +14,18 @@ export interface PeerCommandPorts {
   address(): string | undefined;
   mesh(): unknown;
   view(): ClusterView | undefined;
+  /** What happened, for those who have not heard it. */
+  chronicle(request: unknown): unknown;
 }
 
-type Handler = () => Promise<unknown> | unknown;
+type Handler = (body?: unknown) => Promise<unknown> | unknown;
 
 export function peerCommands(ports: PeerCommandPorts): Record<string, Handler> {
   return {
     'join-token': () => admit(ports),
     'mesh-table': () => ports.mesh() ?? {},
     'cluster-view': () => ports.view() ?? {},
+    chronicle: body => ports.chronicle(body),
   };
 }
 

@@ -5,6 +5,7 @@ import { EXIT } from '../errors.ts';
 export const HELP_EXAMPLES = `
 Examples:
   pi-swarm status                              how is the cluster?
+  pi-swarm events --since 1d                   what happened to it?
   pi-swarm deploy whoami --replicas 5          run the demo, then: curl http://pi1/
   pi-swarm deploy nginx --publish 8080:80      run an image from a registry
   pi-swarm scale whoami=8                      more copies
@@ -23,7 +24,7 @@ const MEANING: Record<keyof typeof EXIT, string> = {
   refused: 'it was understood and refused; the message says why',
   timeout: 'it did not finish within its limit',
   environment: 'this machine lacks something: root, Linux, dockerd, a kernel feature',
-  unhealthy: '`status` or `doctor` found an error, or what was deployed keeps failing',
+  unhealthy: '`status` or `doctor` found an error, what was deployed keeps failing, or what was drained has no place',
 };
 
 export const EXIT_CODES = `

@@ -1,4 +1,5 @@
 /** What the handlers of commands need from the agent, as narrow as it can be. */
+import type { ClusterEvent } from '../core/event-types.ts';
 import type { Snapshot } from '../core/snapshot.ts';
 import type { Intent, NodeId } from '../core/world.ts';
 import type { Engine, Peers } from '../ports.ts';
@@ -35,6 +36,24 @@ export interface CommandDeps {
   pickUpSecret(): Promise<void>;
   /** For services whose maker named none. */
   restartDelayMs: number;
+  /** What happened to the cluster, as far as this Pi has heard. */
+  events(query: EventQuestion): EventList;
+}
+
+/** What `events` is asked. */
+export interface EventQuestion {
+  /** Not older than this. */
+  agoMs?: number | undefined;
+  /** The newest so many. */
+  limit?: number | undefined;
+  /** Only what is new or complete since this revision. */
+  after?: number | undefined;
+}
+
+/** What `events` answers: the order is that in which things happened. */
+export interface EventList {
+  revision: number;
+  events: ClusterEvent[];
 }
 
 /** One copy of the answer's shape for both ends: what `service` and `services` say of one service. */

@@ -70,6 +70,8 @@ export interface PiStatus {
   meshVersion?: string;
   /** The version that this Pi's published ports follow now. */
   meshApplied?: string;
+  /** Version of the events that this Pi has heard of; the leader's is the one to have. */
+  events?: string;
   /** Images that every Pi should be able to run without a registry (whoami). */
   images?: string[];
   /** Swarm node ids that the leader has drained because their Pis go (L1): tells a leaving Pi that it was heard. */

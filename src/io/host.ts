@@ -55,6 +55,7 @@ export class MachineHost implements Host {
   #slow: SlowVitals = {};
   #slowAtMs = Number.NEGATIVE_INFINITY;
   #slowReading: Promise<void> | undefined;
+  #began: Promise<number> | undefined;
 
   constructor(options: HostOptions) {
     this.#options = {
@@ -93,8 +94,15 @@ export class MachineHost implements Host {
       this.#sensors = this.#readSensors();
     }
     const slow = this.#slow;
-    const [fast, sensors] = await Promise.all([this.#fast, this.#sensors]);
-    return { ...fast, ...slow, ...sensors, uptimeSeconds: Math.floor(uptime()), load1: loadavg()[0] ?? 0 };
+    this.#began ??= readBegin(this.#options.proc);
+    const [fast, sensors, beganSeconds] = await Promise.all([this.#fast, this.#sensors, this.#began]);
+    return {
+      ...fast,
+      ...slow,
+      ...sensors,
+      uptimeSeconds: Math.floor(uptime() - beganSeconds),
+      load1: loadavg()[0] ?? 0,
+    };
   }
 
   async #readSensors(): Promise<SensorVitals> {
@@ -258,4 +266,17 @@ const fingerprint = (kind: string, text: string): string =>
 async function readOs(etc: string): Promise<string | undefined> {
   const text = await readFile(`${etc}/os-release`, 'utf8');
   return /^PRETTY_NAME="?([^"\n]+)"?$/m.exec(text)?.[1];
+}
+
+/** Ticks of a second in `/proc/PID/stat`: the same on every Linux (USER_HZ). */
+const TICKS = 100;
+
+/**
+ * When this machine's first process began, in seconds after the kernel's start (`/proc/1/stat`, field 22, proc(5)). Nearly
+ * 0 on a board; on a virtual Pi, which shares its kernel, it is what tells that it was switched on.
+ */
+async function readBegin(proc: string): Promise<number> {
+  const stat = await readFile(`${proc}/1/stat`, 'utf8').catch(() => '');
+  const ticks = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
+  return Number.isFinite(ticks) && ticks <= uptime() * TICKS ? ticks / TICKS : 0;
 }

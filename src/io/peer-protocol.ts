@@ -105,6 +105,7 @@ const status = z.object({
   members: strings(4096).optional(),
   meshVersion: text.optional(),
   meshApplied: text.optional(),
+  events: text.optional(),
   images: strings(64).optional(),
   leaving: strings(PEERS_MAX).optional(),
   released: strings(PEERS_MAX).optional(),

@@ -50,6 +50,7 @@ export const essenceOf = (status: PiStatus): string =>
     status.released,
     status.meshVersion,
     status.meshApplied,
+    status.events,
     status.images,
   ]);
 

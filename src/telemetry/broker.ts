@@ -18,11 +18,19 @@ export interface BrokerOptions {
   subscriptions: readonly string[];
   onConnect(): void;
   onMessage(topic: string, payload: string): void;
+  /** The next message that is not retained and that somebody else keeps until it is confirmed. */
+  next?(): Passing | undefined;
   /** A number in [0, 1). */
   random(): number;
   /** Monotonic milliseconds. */
   now(): number;
   limits?: Partial<BrokerLimits>;
+}
+
+export interface Passing {
+  topic: string;
+  payload: string;
+  confirmed(): void;
 }
 
 export interface BrokerLimits {
@@ -90,6 +98,11 @@ export class BrokerLink {
     if (this.#connectedAtMs === undefined) return;
     if (this.#outbox.size < OUTBOX_MAX || this.#outbox.has(topic)) this.#outbox.set(topic, payload);
     this.#send();
+  }
+
+  /** `next` has something to send. */
+  nudge(): void {
+    if (this.#connectedAtMs !== undefined) this.#send();
   }
 
   /** Says the last words, if it can, and releases everything; within `stopMs`. */
@@ -183,20 +196,24 @@ export class BrokerLink {
   /** One message at a time, each confirmed: a slow broker slows us down instead of filling our memory. */
   #send(): void {
     const client = this.#client;
-    const [next] = this.#outbox;
-    if (this.#sending || client === undefined || next === undefined || this.#stopped) return;
-    const [topic, payload] = next;
+    if (this.#sending || client === undefined || this.#stopped) return;
+    const [state] = this.#outbox;
+    const passing = state === undefined ? this.#options.next?.() : undefined;
+    const { topic, payload } = passing ?? { topic: state?.[0] ?? '', payload: state?.[1] ?? '' };
+    if (topic === '') return;
     this.#outbox.delete(topic);
     this.#sending = true;
     const url = this.#options.config.url;
     const timer = setTimeout(() => {
       this.#lost(client, `${url} takes messages and does not confirm them. Look into the broker's log.`);
     }, this.#limits.confirmMs);
-    client.publish(topic, payload, { qos: 1, retain: true }, error => {
+    client.publish(topic, payload, { qos: 1, retain: passing === undefined }, error => {
       clearTimeout(timer);
       if (client !== this.#client) return;
       this.#sending = false;
-      if (!error) this.#send();
+      if (error) return;
+      passing?.confirmed();
+      this.#send();
     });
   }
 

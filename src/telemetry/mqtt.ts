@@ -3,10 +3,12 @@
  * refuses changes nothing for the agent. docs/mqtt.md has the topics.
  */
 import type { MqttConfig } from '../config.ts';
+import type { ClusterEvent } from '../core/event-types.ts';
 import type { Snapshot } from '../core/snapshot.ts';
 import type { Logger } from '../log.ts';
 import type { Clock } from '../ports.ts';
 import { type BrokerLimits, BrokerLink } from './broker.ts';
+import { EventOutbox } from './event-outbox.ts';
 import {
   clusterDiscovery,
   nodeDiscovery,
@@ -66,6 +68,7 @@ export class MqttTelemetry {
   readonly #seen = new Set<string>();
   /** Ids with a retained availability, and since when they have been missing in the swarm. */
   #known = new Map<string, { online: boolean; missingSinceMs?: number }>();
+  readonly #events = new EventOutbox();
 
   constructor(options: MqttTelemetryOptions) {
     this.#options = options;
@@ -83,9 +86,9 @@ export class MqttTelemetry {
     return this.#link?.state() ?? { state: 'connecting' };
   }
 
-  /** Messages that wait to be sent: bounded by the number of topics. */
+  /** Messages that wait to be sent: bounded by the number of topics, and by what is remembered of events. */
   get waiting(): number {
-    return this.#link?.waiting ?? 0;
+    return (this.#link?.waiting ?? 0) + this.#events.size;
   }
 
   /** Takes the newest snapshot and sends what is new in it. Cheap; never throws, never waits. */
@@ -96,6 +99,13 @@ export class MqttTelemetry {
     const identity = { id: snapshot.self.id, tag: snapshot.cluster.tag };
     if (this.#identity?.id !== identity.id || this.#identity.tag !== identity.tag) void this.#become(identity, config);
     else this.#tell();
+  }
+
+  /** Sends events, once each, as soon as there is a broker. The leader's part. */
+  tell(events: readonly ClusterEvent[]): void {
+    if (this.#options.config === undefined || this.#stopped) return;
+    this.#events.add(events);
+    this.#link?.nudge();
   }
 
   /** Says `offline` and lets go; within two seconds. */
@@ -114,6 +124,8 @@ export class MqttTelemetry {
   async #become(identity: Identity, config: MqttConfig): Promise<void> {
     const before = this.#topics();
     const link = this.#link;
+    // Of another cluster.
+    if (this.#identity !== undefined) this.#events.clear();
     this.#identity = identity;
     this.#link = undefined;
     this.#forgetSent();
@@ -136,8 +148,15 @@ export class MqttTelemetry {
       onConnect: () => {
         this.#forgetSent();
         this.#tell();
+        this.#link?.nudge();
       },
       onMessage: (topic, payload) => this.#heard(topic, payload),
+      next: () => {
+        const event = this.#events.next();
+        if (event === undefined) return undefined;
+        const confirmed = () => this.#events.confirmed(event);
+        return { topic: `${topics.base}/events`, payload: JSON.stringify(event), confirmed };
+      },
       random: () => this.#options.clock.random(),
       now: () => this.#options.clock.now(),
       limits: this.#options.limits,

@@ -192,6 +192,7 @@ export class SimPi {
       address: () => this.engine.address,
       mesh: () => undefined,
       view: () => collector.view,
+      chronicle: () => ({}),
     });
     const handler = handlers[command];
     if (handler === undefined) throw new Error(`the simulation has no command ${command}`);

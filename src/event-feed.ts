@@ -1,0 +1,137 @@
+/** Feeds the chronicle: the leader writes what happened, the others fetch it when its version changes. In memory only. */
+import type { EventList, EventQuestion } from './commands/types.ts';
+import {
+  adopt,
+  answerTo,
+  type Chronicle,
+  EMPTY_CHRONICLE,
+  EVENTS_MAX,
+  type EventQuery,
+  readVersion,
+  select,
+  versionOf,
+  write,
+} from './core/chronicle.ts';
+import type { ClusterEvent } from './core/event-types.ts';
+import { tell } from './core/events.ts';
+import type { World } from './core/observe.ts';
+import { NOTHING_SEEN, witness } from './core/witness.ts';
+import type { NodeId, PiStatus } from './core/world.ts';
+import { readChronicle, readChronicleRequest } from './peer-answers.ts';
+import type { Peers } from './ports.ts';
+import { leaderOf, membersOf } from './swarm-peers.ts';
+
+const FETCH_MS = 3_000;
+/** A new leader asks the others first what has been told, and waits for them so long. */
+const CATCH_UP_MS = 6_000;
+
+export interface EventFeedPorts {
+  peers(): Peers | undefined;
+  /** Milliseconds since 1970. */
+  wall(): number;
+  /** This Pi, as the leader, has written these: new ones, and such as are complete now. */
+  onNews(events: ClusterEvent[]): void;
+  trouble(what: string, error: unknown): void;
+}
+
+export class EventFeed {
+  readonly #ports: EventFeedPorts;
+  #chronicle: Chronicle = EMPTY_CHRONICLE;
+  #seen = NOTHING_SEEN;
+  #swarmId: string | undefined;
+  /** Since when this Pi leads and has not written yet; undefined while it does not lead. */
+  #leading: { sinceMs: number; ready: boolean } | undefined;
+  #fetching = false;
+  #troubled = false;
+
+  constructor(ports: EventFeedPorts) {
+    this.#ports = ports;
+  }
+
+  /** With the version of what this Pi knows of its swarm's events: the others fetch the leader's, a new leader the newest. */
+  stamp(status: PiStatus): PiStatus {
+    const knows = this.#chronicle.revision > 0 && this.#swarmId !== undefined;
+    return knows ? { ...status, events: versionOf(this.#chronicle) } : status;
+  }
+
+  /** For `pi-swarm events` on this Pi; also while no leader can be reached. */
+  list({ agoMs, limit, after }: EventQuestion): EventList {
+    const query: EventQuery = { limit: limit ?? EVENTS_MAX, after: after ?? 0 };
+    if (agoMs !== undefined) query.sinceMs = this.#ports.wall() - agoMs;
+    return { revision: this.#chronicle.revision, events: select(this.#chronicle, query) };
+  }
+
+  /** What peers get for the command `chronicle`. */
+  answer(body: unknown): unknown {
+    return answerTo(this.#chronicle, readChronicleRequest(body));
+  }
+
+  /** After each turn of the loop, before its status is told. */
+  onTurn(world: World): void {
+    this.#seen = witness(world, this.#seen);
+    const { swarm } = world;
+    if (swarm.state !== 'active') {
+      this.#leading = undefined;
+      return;
+    }
+    if (this.#swarmId !== undefined && this.#swarmId !== swarm.swarmId) this.#chronicle = EMPTY_CHRONICLE;
+    this.#swarmId = swarm.swarmId;
+    if (!swarm.leader) {
+      this.#leading = undefined;
+      const leader = leaderOf(this.#ports.peers(), swarm.swarmId);
+      const version = leader?.status.events;
+      if (leader && version !== undefined && version !== versionOf(this.#chronicle)) {
+        void this.#fetch(leader.id, swarm.role === 'manager');
+      }
+      return;
+    }
+    this.#leading ??= { sinceMs: world.nowMs, ready: false };
+    if (this.#leading.ready || this.#isCaughtUp(world, swarm.swarmId)) this.#write(world);
+  }
+
+  #write(world: World): void {
+    const told = tell(world, this.#seen, this.#chronicle.told);
+    if (told === undefined) return;
+    const before = this.#chronicle;
+    if (this.#leading) this.#leading.ready = true;
+    this.#chronicle = write(before, world.self.boot, told.told, told.news, world.wallMs);
+    const news = select(this.#chronicle, { after: before.revision });
+    if (news.length > 0) this.#ports.onNews(news);
+  }
+
+  /** A leader whose agent has just started, or that has missed the last words of the one before, would tell anew. */
+  #isCaughtUp(world: World, swarmId: string): boolean {
+    if (this.#fetching) return false;
+    if (world.nowMs - (this.#leading?.sinceMs ?? world.nowMs) >= CATCH_UP_MS) return true;
+    const members = membersOf(this.#ports.peers(), swarmId);
+    const versions = members.map(({ id, status }) => ({ id, ...readVersion(status.events ?? '') }));
+    const best = versions.sort((a, b) => b.revision - a.revision)[0];
+    if (best !== undefined && best.revision > this.#chronicle.revision) {
+      void this.#fetch(best.id, true);
+      return false;
+    }
+    if (this.#chronicle.told?.swarmId === swarmId) return true;
+    // Nothing was told that it knows of: somebody who is not heard yet may know.
+    const ready = (world.nodes ?? []).filter(({ state }) => state === 'ready').length;
+    return members.length + 1 >= ready;
+  }
+
+  async #fetch(from: NodeId, manager: boolean): Promise<void> {
+    const peers = this.#ports.peers();
+    if (peers === undefined || this.#fetching) return;
+    this.#fetching = true;
+    const own = this.#chronicle;
+    try {
+      const request = { version: versionOf(own), manager };
+      const answer = readChronicle(await peers.request(from, 'chronicle', request, { timeoutMs: FETCH_MS }));
+      if (answer !== undefined && this.#chronicle === own) this.#chronicle = adopt(own, answer);
+      this.#troubled = false;
+    } catch (error) {
+      // Each turn tries again: one line for the first of a row is enough.
+      if (!this.#troubled) this.#ports.trouble('could not fetch the events', error);
+      this.#troubled = true;
+    } finally {
+      this.#fetching = false;
+    }
+  }
+}
