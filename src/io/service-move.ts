@@ -86,13 +86,16 @@ export function started(
   return withMove(withReplicas(spec, replicas + count), { from, count, why, phase: 'surge', replicas });
 }
 
-/** Also in the middle of a move: then what the user wishes changes, and as many as before are on their way. */
+/**
+ * Also in the middle of a move: then what the user wishes changes, and as many as before are on their way. A blocked one ends: where
+ * no node may run anything new, more would wait, and then a minute longer (swarmkit gives a task that waits so long to stop).
+ */
 export function scaled(spec: WireServiceSpec, replicas: number): WireServiceSpec | undefined {
   if (wishedReplicas(spec) === replicas) return undefined;
   const kept = keptOf(spec);
   if (kept === undefined) return withReplicas(spec, replicas);
-  // Who wants none waits for no move.
-  if (replicas === 0) return withReplicas(ended(spec) ?? spec, 0);
+  // Who wants none waits for no move either.
+  if (replicas === 0 || kept.phase === 'block') return withReplicas(ended(spec) ?? spec, replicas);
   return withMove(withReplicas(spec, replicas + kept.count), { ...kept, replicas });
 }
 

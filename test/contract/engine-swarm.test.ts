@@ -13,11 +13,20 @@ describe('three fake engines', () => {
     if (found === undefined || !pis.includes(found)) throw new Error(`no engine ${pi}`);
     return found;
   };
+  const servicesOf = (pi: string) => {
+    const { swarm } = engine(pi);
+    if (swarm === undefined) throw new Error(`${pi} is in no swarm`);
+    return swarm.services;
+  };
   const subject: SwarmSubject = {
     engine,
     address: pi => engine(pi).address,
     powerCut: async pi => engine(pi).powerOff(),
     powerOn: async pi => engine(pi).powerOn(),
+    spec: async (pi, service) => servicesOf(pi).spec(service),
+    async scaleByHand(pi, service, Replicas) {
+      servicesOf(pi).update(service, spec => ({ ...spec, Mode: { Replicated: { Replicas } } }), now);
+    },
     async eventually(what, done) {
       for (let step = 0; step < 1_000; step++) {
         lan.tick();

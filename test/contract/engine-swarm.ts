@@ -4,6 +4,7 @@ import type { SwarmNode } from '../../src/core/world.ts';
 import type { EngineError } from '../../src/errors.ts';
 import { WHOAMI_IMAGE } from '../../src/io/whoami.ts';
 import type { Engine } from '../../src/ports.ts';
+import { movesContract } from './engine-moves.ts';
 
 /** Three engines, called pi1 to pi3, that reach each other. */
 export interface SwarmSubject {
@@ -11,6 +12,10 @@ export interface SwarmSubject {
   address(pi: string): string;
   powerCut(pi: string): Promise<void>;
   powerOn(pi: string): Promise<void>;
+  /** What a service is asked to be, whole, in the engine's own words. */
+  spec(pi: string, service: string): Promise<object>;
+  /** `docker service scale`: somebody who knows nothing of pi-swarm. */
+  scaleByHand(pi: string, service: string, replicas: number): Promise<void>;
   /** Lets time pass until it is true; an error counts as «not yet». */
   eventually(what: string, done: () => Promise<boolean>): Promise<void>;
 }
@@ -82,6 +87,8 @@ export function swarmContract(subject: () => SwarmSubject): void {
     await running(3);
     expect(new Set((await on('pi1').tasks()).map(task => task.nodeId)).size).toBe(3);
   });
+
+  movesContract(subject);
 
   it('run the tasks elsewhere when one loses power, call it down, and ready when it is back', async () => {
     await subject().powerCut('pi3');

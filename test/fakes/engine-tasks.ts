@@ -15,7 +15,7 @@ export interface Task extends SwarmTask {
 }
 
 /** swarmkit waits no longer for an old task to stop. */
-const OLD_TASK_TIMEOUT_MS = 60_000;
+export const OLD_TASK_TIMEOUT_MS = 60_000;
 
 /** Neither shut down nor to be removed: it counts where tasks are counted (`DesiredState <= RUNNING`). */
 export const isWanted = ({ desired }: Task): boolean => desired === 'running' || desired === 'ready';

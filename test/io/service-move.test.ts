@@ -110,10 +110,10 @@ describe('an ended move', () => {
 
 describe('what somebody changes in the middle of a move', () => {
   it('is kept: the number, with pi-swarm or with docker', () => {
+    const ours = must(scaled(surging, 7));
+    expect([wishedReplicas(ours), replicasOf(ours)]).toEqual([7, 9]);
+    expect(ended(ours)).toEqual(withReplicas(USERS, 7));
     for (const middle of [surging, blocking]) {
-      const ours = must(scaled(middle, 7));
-      expect([wishedReplicas(ours), replicasOf(ours)]).toEqual([7, 9]);
-      expect(ended(ours)).toEqual(withReplicas(USERS, 7));
       const dockers = withReplicas(middle, 7);
       expect(wishedReplicas(dockers)).toBe(7);
       expect(ended(dockers)).toEqual(withReplicas(USERS, 7));
@@ -130,9 +130,10 @@ describe('what somebody changes in the middle of a move', () => {
     expect(scaled(USERS, 4)).toEqual(withReplicas(USERS, 4));
   });
 
-  it('is kept: none at all, at once', () => {
+  it('is kept at once, and ends the move, where none are wished or new ones could not start', () => {
     expect(scaled(surging, 0)).toEqual(withReplicas(USERS, 0));
     expect(scaled(blocking, 0)).toEqual(withReplicas(USERS, 0));
+    expect(scaled(blocking, 7)).toEqual(withReplicas(USERS, 7));
   });
 
   it('is kept: constraints, and a limit per node', () => {

@@ -3,7 +3,7 @@ import { DockerEngine } from '../../src/io/engine.ts';
 import { ensureWhoami } from '../../src/io/whoami.ts';
 import { swarmContract } from '../contract/engine-swarm.ts';
 import { canMakeNamespaces } from '../io/netns.ts';
-import { useLab, waitFor } from '../lab/harness.ts';
+import { docker, useLab, waitFor } from '../lab/harness.ts';
 
 describe.skipIf(!canMakeNamespaces)('three real engines', () => {
   const lab = useLab({ pis: 3, agents: false });
@@ -32,6 +32,10 @@ describe.skipIf(!canMakeNamespaces)('three real engines', () => {
       await engine(pi).stop();
       open(pi);
     },
+    spec: async (pi, service) =>
+      JSON.parse(await docker(lab(), pi, 'service', 'inspect', service, '--format', '{{json .Spec}}')) as object,
+    scaleByHand: async (pi, service, replicas) =>
+      void (await docker(lab(), pi, 'service', 'scale', '--detach', `${service}=${replicas}`)),
     eventually: async (what, done) => void (await waitFor(done, { what, timeoutMs: 200_000 })),
   }));
 });
