@@ -102,6 +102,14 @@ export function tasksOf(lab: Lab, service: string, pis: readonly string[] = lab.
   });
 }
 
+/** How many tasks of any service run on that node, also those that were told to stop, as the managers among `pis` list them. */
+export function containersOn(lab: Lab, nodeId: string, pis: readonly string[] = lab.pis()): Promise<number> {
+  return firstAnswer(pis, async pi => {
+    const tasks = (await dockerOf(lab, pi).listTasks({ filters: JSON.stringify({ node: [nodeId] }) })) as ApiTask[];
+    return tasks.filter(({ Status }) => Status.State === 'running').length;
+  });
+}
+
 const rolesOf = (nodes: readonly Node[]): string =>
   nodes
     .map(({ role }) => role[0])

@@ -3,6 +3,7 @@ import { canMakeNamespaces } from '../io/netns.ts';
 import {
   answersEverywhere,
   containersOf,
+  containersOn,
   formed,
   type Node,
   nodesOf,
@@ -77,13 +78,11 @@ describe.skipIf(!canMakeNamespaces)('what is planned, under the load of requests
       is: places => places.length === REPLICAS && new Set(places).size === lab().pis().length,
     });
 
-  /** Drops the Pi's address as soon as nothing of these runs there: from then on it may go at any time. */
+  /** Drops the Pi's address when no container of these runs there any more: from then on it may go at any time. */
   const dropWhenIdle = async (name: string, drop: (pi: string) => Promise<void>, rest: string[]) => {
-    const idle = async () => {
-      const lists = await Promise.all(['whoami', 'one', 'everywhere'].map(service => tasksOf(lab(), service, rest)));
-      return lists.flat().every(({ pi }) => pi !== name);
-    };
-    await waitFor(idle, { what: `${name} to have nothing to do`, timeoutMs: 60_000, everyMs: 50 });
+    const id = (await nodesOf(lab(), rest)).find(node => node.name === name)?.id ?? '';
+    const idle = () => containersOn(lab(), id, rest);
+    await waitFor(idle, { what: `${name} to have nothing to do`, timeoutMs: 60_000, everyMs: 50, is: n => n === 0 });
     await drop(name);
   };
 
