@@ -55,7 +55,8 @@ type ChildResult = Omit<LoadResult, 'failures' | 'byPi'> & {
 
 type Line = { counts: Counts } | { targets: string[] } | { result: ChildResult };
 
-const CHILD = join(import.meta.dirname, 'load-child.mjs');
+// Also from the bundle in dist/.
+const CHILD = join(import.meta.dirname, '../scripts/load-child.mjs');
 /** All of them would have to wait for their limit at once. */
 const IN_FLIGHT_MAX = 256;
 const WORD_MS = 10_000;

@@ -26,11 +26,25 @@ export async function swarmByHand(lab: Lab, pis: readonly string[]): Promise<voi
 }
 
 /** The same image on every engine, as stock `docker service create` runs it: restart delay 5 s, no registry asked. */
-export async function whoamiByHand(lab: Lab, pis: readonly string[], replicas: number): Promise<void> {
+export async function whoamiByHand(
+  lab: Lab,
+  pis: readonly string[],
+  { name = 'whoami', replicas, port }: { name?: string; replicas: number; port?: number },
+): Promise<void> {
   const { Architecture } = await askEngine<{ Architecture: string }>(lab, pis[0] ?? 'pi1', '/info');
   const stdin = await whoamiImage(Architecture);
   const loaded = await Promise.all(pis.map(pi => lab.run(pi, ['docker', 'load', '--quiet'], { stdin })));
   const image = loaded[0]?.replace(/^Loaded image: /, '') ?? '';
-  const service = ['service', 'create', '--quiet', '--name', 'whoami', '--replicas', `${replicas}`];
-  await lab.run(pis[0] ?? 'pi1', ['docker', ...service, '--no-resolve-image', image]);
+  const published = port === undefined ? [] : ['--publish', `${port}:8000`];
+  const service = ['service', 'create', '--quiet', '--name', name, '--replicas', `${replicas}`, ...published];
+  await runOnManager(lab, pis, ['docker', ...service, '--no-resolve-image', image]);
+}
+
+/** On the first of these Pis that is a manager. */
+export async function runOnManager(lab: Lab, pis: readonly string[], argv: string[]): Promise<void> {
+  for (const pi of pis) {
+    const { code } = await lab.exec(pi, ['docker', 'node', 'ls', '--quiet']);
+    if (code === 0) return void (await lab.run(pi, argv));
+  }
+  throw new Error(`None of ${pis.join(', ')} is a manager of a swarm with a leader`);
 }

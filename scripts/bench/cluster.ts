@@ -7,6 +7,7 @@ import { type BenchContext, onFreshLab, type Row, timeUntil } from './measure.ts
 const REPLICAS = 5;
 const FORMATION_SLACK_S = 3;
 const FAILOVER_MAX_S = 5;
+const LEADER_MAX_S = 20;
 
 /** From agents started (engines up) to all Ready, beside the script from its first command to all Ready. */
 export async function formation(context: BenchContext, pis: number): Promise<Row[]> {
@@ -49,43 +50,45 @@ export async function formation(context: BenchContext, pis: number): Promise<Row
 
 const managersOf = async (lab: Lab, pis: string[]): Promise<number> => countManagers(await nodesOf(lab, pis));
 
-/** Power cut of a Pi that is not the leader and runs replicas, until 5 of 5 run on the rest. */
-export async function failover(context: BenchContext): Promise<Row[]> {
+/** Power cut of a Pi that runs replicas, until all of them run on the rest. */
+export async function failover(context: BenchContext, who: Victim): Promise<Row[]> {
+  const [what, maxS] = who === 'leader' ? ['power cut of the leader', LEADER_MAX_S] : ['power cut', FAILOVER_MAX_S];
   const ours: number[] = [];
   const stock: number[] = [];
   for (let round = 1; round <= context.rounds; round++) {
-    context.progress(`power cut, round ${round} of ${context.rounds}: stock swarm mode`);
+    context.progress(`${what}, round ${round} of ${context.rounds}: stock swarm mode`);
     stock.push(
       await onFreshLab(context, { pis: 3 }, async (lab, pis) => {
         await swarmByHand(lab, pis);
-        await whoamiByHand(lab, pis, REPLICAS);
-        return cutAndWait(context, lab, pis);
+        await whoamiByHand(lab, pis, { replicas: REPLICAS });
+        return cutAndWait(context, lab, pis, who);
       }),
     );
-    context.progress(`power cut, round ${round} of ${context.rounds}: pi-swarm`);
+    context.progress(`${what}, round ${round} of ${context.rounds}: pi-swarm`);
     ours.push(
       await onFreshLab(context, { pis: 3 }, async (lab, pis) => {
         await Promise.all(pis.map(pi => lab.startAgent(pi)));
         await timeUntil(context, 'three managers', async () => (await managersOf(lab, pis)) === 3);
         const deploy = ['pi-swarm', 'deploy', 'whoami', '--replicas', `${REPLICAS}`, '--publish', '80:8000'];
         await lab.run('pi1', deploy, { timeoutMs: 90_000 });
-        return cutAndWait(context, lab, pis);
+        return cutAndWait(context, lab, pis, who);
       }),
     );
   }
   const reference = { what: 'stock', values: stock };
-  const keeps = (mine: number) => mine <= FAILOVER_MAX_S;
-  const target = { text: `≤ ${FAILOVER_MAX_S} s`, keeps };
-  return [{ what: `power cut → ${REPLICAS}/${REPLICAS} run`, unit: 's', ours, reference, target }];
+  const target = { text: `≤ ${maxS} s worst`, of: 'worst', keeps: (worst: number) => worst <= maxS } as const;
+  return [{ what: `${what} → ${REPLICAS}/${REPLICAS} run`, unit: 's', ours, reference, target }];
 }
 
+type Victim = 'leader' | 'another';
+
 /** @returns seconds */
-async function cutAndWait(context: BenchContext, lab: Lab, pis: string[]): Promise<number> {
+async function cutAndWait(context: BenchContext, lab: Lab, pis: string[], who: Victim): Promise<number> {
   const all = async () => (await placesOf(lab, pis, 'whoami')).length === REPLICAS;
   await timeUntil(context, `${REPLICAS} replicas`, all);
   const leader = (await nodesOf(lab, pis)).find(isLeader)?.Description.Hostname;
   const places = await placesOf(lab, pis, 'whoami');
-  const lost = pis.find(pi => pi !== leader && places.includes(pi)) ?? pis.at(-1) ?? 'pi3';
+  const lost = pis.find(pi => (pi === leader) === (who === 'leader') && places.includes(pi)) ?? pis.at(-1) ?? 'pi3';
   const rest = pis.filter(pi => pi !== lost);
   const began = performance.now();
   await lab.powerCut(lost);

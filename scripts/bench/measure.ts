@@ -11,11 +11,12 @@ const LIMIT_MS = 120_000;
 /** One line of the table: ours beside what it is compared with, measured in the same run. */
 export interface Row {
   what: string;
-  unit: 's' | 'ms' | 'MB' | '%';
+  unit: 's' | 'ms' | 'MB' | '%' | 'requests';
+  /** Infinity: it did not happen within the limit. */
   ours: number[];
   reference: { what: string; values: number[] };
-  /** What our median has to keep to, as it is written in the table; undefined: only for information. */
-  target?: { text: string; keeps: (ours: number, reference: number) => boolean };
+  /** What our median, or our worst, has to keep to, as it is written in the table; undefined: only for information. */
+  target?: { text: string; of?: 'median' | 'worst'; keeps: (ours: number, reference: number) => boolean };
 }
 
 export interface BenchContext {
