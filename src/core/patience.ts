@@ -5,8 +5,8 @@
  * real failover slower by as much. So it grows step by step with what is seen, and shrinks with calm days. The level is
  * kept in labels of the swarm itself: it survives restarts and every change of leader.
  */
-import { ID_LABEL, LEAVING_LABEL, type SwarmSettings, type World } from './observe.ts';
-import type { SwarmNode } from './world.ts';
+import { type ActivePeer, activePeers, ID_LABEL, LEAVING_LABEL, type SwarmSettings, type World } from './observe.ts';
+import type { PiStatus, SwarmNode } from './world.ts';
 
 /** Labels of the swarm: how many steps above the base, since when it is calm (ISO 8601), and for which node's sake. */
 export const PATIENCE_LABEL = 'pi-swarm.patience';
@@ -170,11 +170,15 @@ const nameOf = (world: World, nodeId: string | undefined): string | undefined =>
 /** ISO 8601 also of what no calendar has. */
 const isoOf = (ms: number): string => new Date(Math.min(8.64e15, Math.max(0, ms || 0))).toISOString();
 
-/** While the cluster waits longer than its base: the heartbeat, and for whose sake. Only the leader knows. */
-export function extraPatience(world: World): { heartbeatMs: number; name?: string } | undefined {
+/** While the cluster waits longer than its base: the heartbeat, and for whose sake. As the leader reads or says it. */
+export function extraPatience(world: World): PiStatus['patience'] {
   const { settings, swarm } = world;
-  if (settings === undefined || swarm.state !== 'active' || !swarm.leader) return undefined;
-  if (levelOf(settings.labels[PATIENCE_LABEL]) === 0) return undefined;
+  if (swarm.state !== 'active') return undefined;
+  if (!swarm.leader) return leaderOf(world, swarm.swarmId)?.status.patience;
+  if (settings === undefined || levelOf(settings.labels[PATIENCE_LABEL]) === 0) return undefined;
   const name = nameOf(world, settings.labels[PATIENCE_NODE_LABEL]);
   return { heartbeatMs: settings.dispatcherHeartbeatMs, ...(name === undefined ? {} : { name }) };
 }
+
+const leaderOf = (world: World, swarmId: string): ActivePeer | undefined =>
+  activePeers(world).find(({ liveness, swarm }) => liveness === 'alive' && swarm.leader && swarm.swarmId === swarmId);

@@ -3,7 +3,7 @@ import { decide } from './decide.ts';
 import { candidateOf, mergeVerdict } from './formation.ts';
 import { isFree } from './leaving.ts';
 import { type Facts, LEAVING_LABEL, observe, visiblePeers, type World } from './observe.ts';
-import { watchFlaps } from './patience.ts';
+import { extraPatience, watchFlaps } from './patience.ts';
 import { steadiness } from './steady.ts';
 import type { Decision } from './step.ts';
 import { leaderBeyond } from './stuck.ts';
@@ -67,6 +67,8 @@ function addLeaderStatus(world: World, status: PiStatus): void {
   const nodes = world.nodes ?? [];
   if (nodes.length <= MEMBERS_MAX) status.members = nodes.map(node => node.nodeId);
   if (world.images.length > 0) status.images = world.images;
+  const patience = extraPatience(world);
+  if (patience !== undefined) status.patience = patience;
   const leaving = nodes.filter(node => node.labels[LEAVING_LABEL] !== undefined && node.availability === 'drain');
   const released = leaving.filter(node => isFree(world, node));
   if (leaving.length > 0) status.leaving = leaving.slice(0, MEMBERS_MAX).map(node => node.nodeId);

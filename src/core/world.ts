@@ -78,6 +78,8 @@ export interface PiStatus {
   leaving?: string[];
   /** Those of them whose work runs elsewhere and, if they leave for good, that are out of Raft: they may go now. */
   released?: string[];
+  /** H1: the swarm waits longer than it would, for the sake of the Pi with that name; from the leader. */
+  patience?: { heartbeatMs: number; name?: string };
   /** Running swarm tasks on this Pi. */
   tasks: number;
   model?: string;

@@ -109,6 +109,7 @@ const status = z.object({
   images: strings(64).optional(),
   leaving: strings(PEERS_MAX).optional(),
   released: strings(PEERS_MAX).optional(),
+  patience: z.object({ heartbeatMs: count, name: text.optional() }).optional(),
   tasks: count,
   model: text.optional(),
   architecture: text.optional(),

@@ -6,7 +6,7 @@ import { baseHeartbeatMs, heartbeatAt, mostLevel } from '../../src/core/patience
 import { type Decision, sentences } from '../../src/core/step.ts';
 import { turn } from '../../src/core/turn.ts';
 import type { Peer, SwarmNode } from '../../src/core/world.ts';
-import { leading, manager, node, nodeIdOf, peer, TAG, WISH } from './build.ts';
+import { engineSwarm, facts, leader, leading, manager, node, nodeIdOf, peer, TAG, WISH } from './build.ts';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
@@ -408,6 +408,26 @@ describe('what people see', () => {
         cure: expect.stringMatching(/power supply.*cable.*Wi-Fi/),
       },
     ]);
+  });
+
+  it('is the same on every Pi, as the leader says it', () => {
+    const shelf = new Shelf().flap('pi3', 3);
+    shelf.look();
+    const { status } = turn(leading(shelf.nodes, { settings: shelf.settings }));
+    expect(status.patience).toEqual({ heartbeatMs: 2_000, name: 'pi3' });
+    const says = peer('pi1', { swarm: leader('pi1'), patience: status.patience });
+    const worker = facts({
+      engineSwarm: engineSwarm('pi2'),
+      memory: { intent: 'stay', swarmId: 'swarm-a', swarmNodeId: nodeIdOf('pi2') },
+      peers: [says],
+    });
+    const seen = (now: Facts) =>
+      noticesOf(turn(now).world, { refusals: { count: 0 }, clockBehind: false, notices: [] }).filter(
+        ({ kind }) => kind === 'patience',
+      );
+    expect(seen(worker)).toEqual(shelf.notices());
+    expect(seen({ ...worker, peers: [{ ...says, liveness: 'dead' }] })).toEqual([]);
+    expect(seen({ ...worker, peers: [peer('pi1', { swarm: says.status.swarm })] })).toEqual([]);
   });
 
   it('says it without a name when that Pi is gone, and nothing when the base is reached again', () => {
