@@ -2,19 +2,14 @@
  * A whole cluster in memory: the real loop, collector, rules and executors on fake engines and a fake LAN, driven by one
  * clock and one seed. The same seed gives the same history.
  */
-import { Collector } from '../../src/collect.ts';
-import type { Wish, World } from '../../src/core/observe.ts';
-import { type Decision, type Step, sentence } from '../../src/core/step.ts';
-import type { Memory } from '../../src/core/world.ts';
-import { executorOf } from '../../src/executors.ts';
-import { Loop } from '../../src/loop.ts';
-import { peerCommands } from '../../src/peer-commands.ts';
+import type { Wish } from '../../src/core/observe.ts';
+import { type Step, sentence } from '../../src/core/step.ts';
 import { WISH as CALM_WISH } from '../core/build.ts';
 import { FakeClock } from '../fakes/clock.ts';
 import type { FakeEngine } from '../fakes/engine.ts';
 import { FakeSwarmLan } from '../fakes/engine.ts';
-import { FakeLan, type FakePi } from '../fakes/peers.ts';
-import { FakeStore } from '../fakes/store.ts';
+import { FakeLan } from '../fakes/peers.ts';
+import { SimPi } from './pi.ts';
 
 export const TICK_MS = 50;
 
@@ -45,164 +40,6 @@ class SeededClock extends FakeClock {
   }
   override random(): number {
     return this.#random();
-  }
-}
-
-export class SimPi {
-  readonly name: string;
-  readonly id: string;
-  readonly engine: FakeEngine;
-  readonly #sim: SimCluster;
-  readonly #store = new FakeStore();
-  #stop: AbortController | undefined;
-  #port: FakePi | undefined;
-  #hardware: string;
-  world: World | undefined;
-  decision: Decision | undefined;
-  /** Steps that were done, as sentences. */
-  readonly done: string[] = [];
-  memory: Memory = { intent: 'stay' };
-
-  constructor(sim: SimCluster, index: number) {
-    this.#sim = sim;
-    this.name = `pi${index}`;
-    // Ids are hashes: their order has nothing to do with the names.
-    this.id = Math.floor(sim.random() * 2 ** 48)
-      .toString(16)
-      .padStart(16, '0');
-    this.#hardware = `hw-${this.name}`;
-    this.engine = sim.swarms.addEngine(this.name, { address: `10.0.0.${index}` });
-    this.engine.powerOff();
-  }
-
-  get running(): boolean {
-    return this.#stop !== undefined;
-  }
-
-  powerOn(): void {
-    this.engine.powerOn();
-    void this.startAgent();
-  }
-
-  powerOff(): void {
-    this.killAgent();
-    this.engine.powerOff();
-    this.#sim.lan.power(this.id, 'off');
-  }
-
-  /** SIGKILL: nothing is said, nothing is saved. */
-  killAgent(): void {
-    this.#stop?.abort();
-    this.#stop = undefined;
-    if (this.#port) this.#sim.lan.power(this.id, 'off');
-  }
-
-  async startAgent(): Promise<void> {
-    const { lan } = this.#sim;
-    const stop = new AbortController();
-    this.#stop = stop;
-    const port = lan.attach(this.id, { host: this.engine.address });
-    this.#port = port;
-    this.memory = await this.#store.load();
-    const collector = this.#collector(port);
-    const loop = this.#loop(port, collector, stop.signal);
-    port.peers.onRequest(async (_from, command) => this.#answer(command, collector));
-    port.peers.onChange(() => loop.wake());
-    port.discovery.onHint(hint => port.peers.hint(hint));
-    port.discovery.onGoodbye(id => port.peers.probe(id));
-    this.engine.onChange(what => {
-      if (stop.signal.aborted) return;
-      collector.stale(what);
-      loop.wake();
-    });
-    await port.peers.start();
-    await port.discovery.start();
-    void loop.run(stop.signal);
-  }
-
-  async intend(intent: Memory['intent']): Promise<void> {
-    await this.#remember({ intent });
-  }
-
-  #collector(port: FakePi): Collector {
-    return new Collector({
-      clock: this.#sim.clock,
-      engine: this.engine,
-      network: {
-        state: () => ({ chosen: { name: 'eth0', address: this.engine.address, mac: '' }, addresses: [] }),
-        onChange: () => {},
-        stop: () => {},
-      },
-      peers: () => port.peers,
-      memory: () => this.memory,
-      vitals: () => ({}),
-      identity: { id: this.id, name: this.name, version: 'sim', boot: String(this.#sim.clock.now()), port: 3378 },
-      hardware: this.#hardware,
-      model: 'sim',
-      tag: () => 'cluster',
-      wish: this.#sim.wish,
-      advertise: 'interface',
-      images: [],
-      meshVersion: () => undefined,
-      meshApplied: () => undefined,
-    });
-  }
-
-  #loop(port: FakePi, collector: Collector, signal: AbortSignal): Loop {
-    const execute = executorOf({
-      engine: this.engine,
-      peers: () => port.peers,
-      tag: () => 'cluster',
-      wish: this.#sim.wish,
-      address: () => this.engine.address,
-      remember: change => this.#remember(change),
-      makeImage: async () => {},
-      stale: () => collector.stale('engine'),
-    });
-    return new Loop({
-      clock: this.#sim.clock,
-      collect: () => collector.collect(),
-      execute: async (step, abort) => {
-        this.#sim.beforeStep(this, step);
-        if (signal.aborted) throw new Error('killed before the step');
-        await execute(step, abort);
-        this.done.push(sentence(step));
-        this.#sim.afterStep(this, step);
-      },
-      publish: (world, decision, status) => {
-        if (signal.aborted) return;
-        this.world = world;
-        this.decision = decision;
-        port.peers.setStatus(status);
-      },
-      log: {
-        decision: () => {},
-        step: (step, _ms, error) => this.#sim.log(this, step, error),
-        trouble: (what, error) => this.#sim.log(this, what, error),
-      },
-    });
-  }
-
-  async #answer(command: string, collector: Collector): Promise<unknown> {
-    const handlers = peerCommands({
-      engine: this.engine,
-      name: this.name,
-      swarm: () => this.world?.swarm ?? { state: 'none' },
-      dissolving: () => this.world?.dissolvingSinceMs !== undefined,
-      address: () => this.engine.address,
-      mesh: () => undefined,
-      view: () => collector.view,
-      chronicle: () => ({}),
-    });
-    const handler = handlers[command];
-    if (handler === undefined) throw new Error(`the simulation has no command ${command}`);
-    return handler();
-  }
-
-  async #remember(change: Partial<Memory>): Promise<void> {
-    const memory = { ...this.memory, ...change };
-    await this.#store.save(memory);
-    this.memory = memory;
   }
 }
 
