@@ -122,7 +122,7 @@ export class Lab {
     });
   }
 
-  /** `poweroff`: SIGTERM to the agent, then to the engine, each with 30 s; then off. */
+  /** `poweroff`: SIGTERM to the agent, then to the engine, each with 30 s (or what systemd gives them); then off. */
   async shutdown(pi: string): Promise<void> {
     // Not within the lock: a Pi may take a minute, and others go on meanwhile.
     await shutDownPi(this.place.running(this.place.read(), pi), pi);
@@ -198,9 +198,9 @@ export class Lab {
   async startAgent(pi: string): Promise<void> {
     setAgentSwitch(this.place.piDirectory(pi), true);
     const init = this.place.running(this.place.read(), pi);
-    const fact = () => {
+    const fact = async () => {
       if (agentRuns(init)) return true;
-      pokeSupervisor(init);
+      await pokeSupervisor(init);
       return false;
     };
     await until(`The agent of ${pi} did not start within 10 s.`, fact, { timeoutMs: 10_000, everyMs: 10 });

@@ -10,7 +10,7 @@ export interface WaitingOptions {
   engineTimeoutMs?: number;
 }
 
-export interface UpOptions extends WaitingOptions, Omit<PiOptions, 'secret' | 'config' | 'agent'> {
+export interface UpOptions extends WaitingOptions, Omit<PiOptions, 'secret' | 'config' | 'agent' | 'init'> {
   /** How many; default 3. */
   pis?: number;
   /** One secret for all, or one per Pi (undefined: unclaimed). */
@@ -19,13 +19,15 @@ export interface UpOptions extends WaitingOptions, Omit<PiOptions, 'secret' | 'c
   config?: Record<string, unknown> | ((pi: string) => Record<string, unknown> | undefined);
   /** Whether agents start with their Pis, for all or per Pi; default true. `startAgent` starts one later. */
   agents?: boolean | ((pi: string) => boolean);
+  /** First process, for all or per Pi. */
+  init?: PiOptions['init'] | ((pi: string) => PiOptions['init']);
   /** Short for config `mqtt: { url }`. */
   mqtt?: string;
 }
 
 /** What one Pi gets of them. */
 export function optionsFor(pi: string, options: UpOptions): PiOptions {
-  const { secret, config, agents = true, mqtt, engine, engineArgs, agentEnv, bundle } = options;
+  const { secret, config, agents = true, mqtt, engine, engineArgs, agentEnv, bundle, init } = options;
   const own = typeof config === 'function' ? config(pi) : config;
   return {
     secret: typeof secret === 'function' ? secret(pi) : secret,
@@ -35,5 +37,6 @@ export function optionsFor(pi: string, options: UpOptions): PiOptions {
     engineArgs,
     agentEnv,
     bundle,
+    init: typeof init === 'function' ? init(pi) : init,
   };
 }

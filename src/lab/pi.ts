@@ -7,7 +7,7 @@ import type { LabCgroup } from './cgroup.ts';
 import { SEARCH_PATH } from './environment.ts';
 import { connectPi, firstLine } from './lan.ts';
 import { piName } from './names.ts';
-import { isAlive, markOf, type ProcessMark, sendSignal, until } from './process.ts';
+import { commandOk, isAlive, markOf, type ProcessMark, sendSignal, until } from './process.ts';
 
 /**
  * Enters the Pi's control group, makes that group the root of what the Pi sees, then the other namespaces. In version 2
@@ -75,17 +75,27 @@ function existsSame(mark: ProcessMark): boolean {
   }
 }
 
-/** As `poweroff`: agent first, then engine; each has 30 s. */
+/** SIGRTMIN+4: systemd(1) starts poweroff.target. */
+const SYSTEMD_POWEROFF = 38;
+
+/** As `poweroff`: agent first, then engine; each has 30 s, or what its unit says. */
 export async function shutDownPi(init: ProcessMark, name: string): Promise<void> {
-  sendSignal(init.pid, 'SIGTERM');
-  await until(`${name} did not shut down within 70 s.`, () => !existsSame(init), { timeoutMs: 70_000, everyMs: 50 });
+  sendSignal(init.pid, runsSystemd(init) ? SYSTEMD_POWEROFF : 'SIGTERM');
+  await until(`${name} did not shut down within 110 s.`, () => !existsSame(init), { timeoutMs: 110_000, everyMs: 50 });
 }
+
+const runsSystemd = (init: ProcessMark): boolean => existsSync(insidePi(init, '/run/systemd/system'));
 
 /** A path inside the running Pi, as this machine sees it. */
 export const insidePi = (init: ProcessMark, path: string): string => join(`/proc/${init.pid}/root`, path);
 
 /** Wakes the supervisor, which may wait for the agent's switch. Nobody may be listening: then it looks by itself. */
-export function pokeSupervisor(init: ProcessMark): void {
+export async function pokeSupervisor(init: ProcessMark): Promise<void> {
+  if (runsSystemd(init)) {
+    const there = ['nsenter', '--target', `${init.pid}`, '--mount', '--pid', '--'] as const;
+    await commandOk([...there, 'systemctl', 'start', 'pi-swarm']);
+    return;
+  }
   try {
     const pipe = openSync(insidePi(init, '/run/lab/poke'), constants.O_WRONLY | constants.O_NONBLOCK);
     writeSync(pipe, 'x\n');

@@ -35,7 +35,7 @@ export function isAlive(mark: ProcessMark | undefined): mark is ProcessMark {
   return fields !== undefined && fields[19] === mark.startTicks && fields[0] !== 'Z' && fields[0] !== 'X';
 }
 
-export function sendSignal(pid: number, signal: NodeJS.Signals): void {
+export function sendSignal(pid: number, signal: NodeJS.Signals | number): void {
   try {
     process.kill(pid, signal);
   } catch (error) {

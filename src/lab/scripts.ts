@@ -1,8 +1,9 @@
 /** What runs inside a Pi, in POSIX sh so that a Pi costs a megabyte before its engine starts. */
+import { SYSTEMD_EXEC } from './systemd.ts';
 
 /**
  * First process of the Pi: builds its root from this machine's programs and the Pi's own disk, says `ready`, waits for
- * `go` (its network is plugged in meanwhile) and becomes the supervisor. When the lab command dies before `go`, so does this.
+ * `go` (its network is plugged in meanwhile) and becomes the supervisor, or systemd. When the lab command dies before `go`, so does this.
  * Arguments: the Pi's directory, its host name. Nothing of it is visible outside of its mount namespace.
  */
 export const BOOT = `#!/bin/sh
@@ -18,8 +19,6 @@ for entry in /*; do
   fi
 done
 mkdir -p proc sys dev run tmp var etc boot mnt media .lab .old .upper .work
-mount --rbind /dev dev
-mount -t tmpfs -o mode=1777 shm dev/shm
 mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount -t tmpfs -o mode=755 run run
@@ -50,6 +49,9 @@ else
     done
   done <.lab/cgroups
 fi
+if [ -e .lab/systemd ]; then . "$pi/lab/systemd/root"
+else mount --rbind /dev dev && mount -t tmpfs -o mode=1777 shm dev/shm
+fi
 pivot_root . .old
 cd /
 umount -l /.old
@@ -59,6 +61,9 @@ mkfifo /run/lab/poke
 echo ready
 read -r go
 [ "$go" = go ]
+if [ -e /.lab/systemd ]; then
+${SYSTEMD_EXEC}
+fi
 exec /bin/sh /.lab/supervise </dev/null >>/var/log/init.log 2>&1
 `;
 
