@@ -12,6 +12,8 @@ import type { SwarmNode } from './world.ts';
 const AGENT_LIMIT_MS = 10_000;
 /** An engine that is Down while its agent is heard: its last words may still be on their way. */
 const ENGINE_LIMIT_MS = 5_000;
+/** An agent from which a word came so recently is there, whatever its engine does. */
+const RECENT_MS = 3_000;
 
 export function tellPis(scene: Scene): void {
   const { told, nodes } = scene;
@@ -120,7 +122,7 @@ function lose(scene: Scene, pi: ToldPi, node: SwarmNode, seen: Seen | undefined)
   // The swarm may give a Pi up before its agent's silence is long enough to be sure.
   if (heard && agent.status.engine === 'ready' && downMs < ENGINE_LIMIT_MS) return;
   pi.state = 'lost';
-  pi.cause = heard ? 'engine' : 'silence';
+  pi.cause = heard && world.nowMs - agent.lastSeenMs < RECENT_MS ? 'engine' : 'silence';
   pi.goneAtMs = wallOf(world, lastWordMs(scene, pi, seen));
   const lost = movableOn(world, node.nodeId).length;
   if (lost > 0) pi.tasks = lost;

@@ -37,7 +37,7 @@ function patience({ world, told, say }: Scene): void {
   told.heartbeatMs = now;
   if (before === undefined || before === now) return;
   const more = now > before;
-  const limit = (ms: number): string => durationText(ms * HEARTBEATS_TO_DOWN);
+  const limit = (ms: number): string => `${(ms * HEARTBEATS_TO_DOWN) / 1000} s`;
   const node = settings.labels[PATIENCE_NODE_LABEL];
   const name = more ? world.nodes?.find(({ nodeId }) => nodeId === node)?.hostname : undefined;
   const what = `the swarm is ${more ? 'more' : 'less'} patient: a silent Pi is given up after ${limit(now)} instead of ${limit(before)}`;

@@ -86,7 +86,8 @@ function seenOf(world: World, it: Sight, before: Seen | undefined): Seen {
 
 function silenceOf(it: Sight, before: Seen | undefined): Seen['silence'] {
   const known = before?.silence;
-  if (it.liveness !== 'dead') return known && { ...known, over: true };
+  // A pause of this Pi's own excuses everybody's silence; only a word ends it.
+  if (it.liveness !== 'dead') return known && { ...known, over: known.over || it.lastSeenMs > known.sinceMs };
   return known?.over === false ? known : { sinceMs: it.lastSeenMs, boot: it.boot, over: false };
 }
 
