@@ -23,6 +23,8 @@ export interface AgentCommandPorts extends Omit<PeerCommandPorts, 'name' | 'engi
   requestIntent(intent: Intent): Promise<void>;
   ensureWhoami(): Promise<void>;
   events: CommandDeps['events'];
+  world: CommandDeps['world'];
+  askRebalance: CommandDeps['askRebalance'];
   pickUpSecret(): Promise<void>;
 }
 
@@ -38,6 +40,12 @@ export function agentCommands(ports: AgentCommandPorts): RunCommand {
       const it = swarm();
       return it.state === 'active' && it.quorum;
     },
+    isLeader: () => {
+      const it = swarm();
+      return it.state === 'active' && it.leader;
+    },
+    world: ports.world,
+    askRebalance: ports.askRebalance,
     managers: () => {
       const it = swarm();
       return it.state === 'active' ? managersOf(ports.peers(), it.swarmId) : [];

@@ -1,6 +1,7 @@
 /** The daemon: makes every port, joins them to the loop, and ends them in order. Every `new` of the agent stands here. */
 import { randomBytes } from 'node:crypto';
 import { agentCommands, type RunCommand } from './agent-commands.ts';
+import { Asked } from './asked.ts';
 import { type Beginnings, begin } from './begin.ts';
 import { Closers } from './closers.ts';
 import { Collector } from './collect.ts';
@@ -33,6 +34,8 @@ import { wishOf } from './wish.ts';
 
 /** Everything that is closed at the end has this long, together. */
 const CLOSE_MS = 5_000;
+/** Whoever waits for the load to be evened out asks several times a second. */
+const REBALANCE_ASKED_MS = 5_000;
 
 export class Agent {
   readonly #config: Config;
@@ -53,6 +56,7 @@ export class Agent {
   readonly #commands: RunCommand;
   readonly #identity: Identity;
   readonly #closers = new Closers();
+  readonly #rebalanceAsked: Asked;
   readonly #memory: KeptMemory;
   readonly #store: FileStore;
   readonly #stopper: Stopper;
@@ -75,6 +79,7 @@ export class Agent {
     this.#store = store;
     this.#memory = new KeptMemory(store, memory);
     this.#clock = clock;
+    this.#rebalanceAsked = new Asked(clock, REBALANCE_ASKED_MS);
     this.#identity = identity;
     this.#vitals = new VitalsWatch(host);
     this.#network = network;
@@ -120,6 +125,7 @@ export class Agent {
       images: [WHOAMI_IMAGE],
       meshVersion: view => this.#feed.versionOf(view),
       meshApplied: () => this.#feed.applied(),
+      rebalanceAsked: () => this.#rebalanceAsked.holds,
     });
     this.#telemetry = config.mqtt && new MqttTelemetry({ config: config.mqtt, log, clock });
     this.#reporter = new Reporter({
@@ -193,6 +199,10 @@ export class Agent {
       requestIntent: async intent => {
         await this.#memory.change({ intent });
         this.#loop.wake();
+      },
+      world: () => this.#reporter.world,
+      askRebalance: () => {
+        if (this.#rebalanceAsked.again()) this.#loop.wake();
       },
       ensureWhoami: () => this.#ensureWhoami(),
       pickUpSecret: () => this.#pickUpSecret(),

@@ -33,6 +33,14 @@ export const COMMANDS: Record<string, Entry> = {
   },
   scale: { summary: 'change how many copies run', load: async () => (await import('./cli/scale.ts')).scaleCommand() },
   rm: { summary: 'remove services', load: async () => (await import('./cli/rm.ts')).rmCommand() },
+  drain: {
+    summary: 'take the work off a Pi, for a while',
+    load: async () => (await import('./cli/drain.ts')).drainCommand(),
+  },
+  rebalance: {
+    summary: 'even out the load',
+    load: async () => (await import('./cli/rebalance.ts')).rebalanceCommand(),
+  },
   invite: {
     summary: 'print what another Pi needs to join',
     load: async () => (await import('./cli/invite.ts')).inviteCommand(),

@@ -51,6 +51,8 @@ export interface CollectorPorts {
   meshVersion(view: ClusterView): string | undefined;
   /** The version that this Pi's own rules follow. */
   meshApplied(): string | undefined;
+  /** Somebody waits for the load to be evened out. */
+  rebalanceAsked(): boolean;
 }
 
 /** What is known while `GET /info` is not answered. */
@@ -126,6 +128,7 @@ export class Collector {
     };
     const applied = this.#ports.meshApplied();
     if (applied !== undefined) facts.meshApplied = applied;
+    if (this.#ports.rebalanceAsked()) facts.rebalanceAsked = true;
     if (this.#away?.silent) facts.swarmSilent = true;
     const problem = this.#away?.problem ?? engine.problem();
     if (problem !== undefined) facts.engineProblem = problem;

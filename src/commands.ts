@@ -4,8 +4,10 @@
  */
 
 import { deploy, prepareWhoami } from './commands/deploy.ts';
+import { drain, drained } from './commands/drain.ts';
 import { listEvents } from './commands/events.ts';
 import { claim, comeBack, leave } from './commands/membership.ts';
+import { rebalance } from './commands/rebalance.ts';
 import { listServices, oneService, remove, scale } from './commands/services.ts';
 import type { CommandContext, CommandDeps, CommandHandler, Commands } from './commands/types.ts';
 import { isPiSwarmError, NotFoundError, PiSwarmError, RefusedError } from './errors.ts';
@@ -16,6 +18,8 @@ interface Rule {
   run(deps: CommandDeps, body: unknown): Promise<unknown>;
   /** Only a manager can do it. */
   manager?: boolean;
+  /** Only the leader can do it. */
+  leader?: boolean;
   /** Peers may ask for it, too. Everything else is for the command line of this Pi only. */
   peers?: boolean;
   /** How long a manager may take when it does it for us. */
@@ -28,6 +32,9 @@ const RULES: Record<string, Rule> = {
   rm: { run: remove, manager: true, peers: true },
   services: { run: listServices, manager: true, peers: true },
   service: { run: oneService, manager: true, peers: true },
+  drain: { run: drain, manager: true, peers: true },
+  drained: { run: drained, manager: true, peers: true },
+  rebalance: { run: rebalance, leader: true, peers: true },
   'prepare-whoami': { run: prepareWhoami, peers: true },
   events: { run: listEvents },
   claim: { run: claim },
@@ -68,8 +75,8 @@ function handlerOf(deps: CommandDeps, name: string, rule: Rule): CommandHandler 
         `Log in to ${deps.self.name}.`,
       );
     }
-    if (!rule.manager) return rule.run(deps, body);
-    if (deps.isManager()) {
+    if (!rule.manager && !rule.leader) return rule.run(deps, body);
+    if (rule.leader ? deps.isLeader() : deps.isManager()) {
       try {
         return await rule.run(deps, body);
       } catch (error) {
@@ -79,7 +86,8 @@ function handlerOf(deps: CommandDeps, name: string, rule: Rule): CommandHandler 
       }
     }
     if (from !== 'local') {
-      throw new PiSwarmError('unavailable', `${deps.self.name} is not a manager any more`, 'Try again.');
+      const what = rule.leader ? 'does not lead the swarm any more' : 'is not a manager any more';
+      throw new PiSwarmError('unavailable', `${deps.self.name} ${what}`, 'Try again.');
     }
     return forward(deps, name, body, rule.forwardMs ?? FORWARD_MS);
   };

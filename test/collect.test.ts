@@ -31,6 +31,7 @@ async function leaderOf() {
     images: [],
     meshVersion: () => undefined,
     meshApplied: () => undefined,
+    rebalanceAsked: () => false,
   });
   return { clock, collector, engine, nodes, own };
 }

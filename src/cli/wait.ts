@@ -1,5 +1,5 @@
 /** Waiting with a limit, and progress for the person who watches: on stderr, one line when something changes. */
-import { TimeoutError, UsageError } from '../errors.ts';
+import { isPiSwarmError, TimeoutError, UsageError } from '../errors.ts';
 import { note } from './output.ts';
 
 export interface WaitOptions<T> {
@@ -38,6 +38,20 @@ export async function waitFor<T>(options: WaitOptions<T>): Promise<T> {
     }
     await new Promise(resolve => setTimeout(resolve, options.everyMs ?? 300));
   }
+}
+
+/** A manager may be lost while we wait, that is what clusters are for: then what was seen last counts, until the limit. */
+export function passing<T>(look: () => Promise<T>): () => Promise<T> {
+  let last: { seen: T } | undefined;
+  return async () => {
+    try {
+      last = { seen: await look() };
+    } catch (error) {
+      const passes = isPiSwarmError(error) && (error.code === 'unavailable' || error.code === 'timeout');
+      if (!passes || last === undefined) throw error;
+    }
+    return last.seen;
+  };
 }
 
 const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000 };

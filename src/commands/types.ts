@@ -1,5 +1,6 @@
 /** What the handlers of commands need from the agent, as narrow as it can be. */
 import type { ClusterEvent } from '../core/event-types.ts';
+import type { World } from '../core/observe.ts';
 import type { Snapshot } from '../core/snapshot.ts';
 import type { Intent, NodeId } from '../core/world.ts';
 import type { Engine, Peers } from '../ports.ts';
@@ -16,12 +17,25 @@ export interface CommandDeps {
   self: { id: NodeId; name: string };
   engine: Pick<
     Engine,
-    'nodes' | 'services' | 'tasks' | 'serviceCreate' | 'serviceScale' | 'serviceRemove' | 'imagePlatforms'
+    | 'nodes'
+    | 'nodeUpdate'
+    | 'services'
+    | 'tasks'
+    | 'serviceCreate'
+    | 'serviceScale'
+    | 'serviceRemove'
+    | 'imagePlatforms'
   >;
   peers: Pick<Peers, 'list' | 'request'>;
   snapshot(): Snapshot;
   /** This engine is a manager with quorum. */
   isManager(): boolean;
+  /** This engine leads the swarm. */
+  isLeader(): boolean;
+  /** What the last turn saw. */
+  world(): World | undefined;
+  /** Somebody waits for the load to be evened out; holds for some seconds. */
+  askRebalance(): void;
   /** Live peers that are managers with quorum, the leader first. */
   managers(): NodeId[];
   /** Which version of the published ports each live Pi follows, this one first. */
@@ -88,4 +102,28 @@ export interface DeployReport {
   ports: ServiceReport['ports'];
   /** Addresses of the Pis, this one first. */
   addresses: string[];
+}
+
+/** What `rebalance` says. Pis by name. */
+export interface RebalanceReport {
+  /** The moves that even out the load, in order; `to` has one Pi for each task, as far as it can be foreseen. Empty: it is even. */
+  plan: { service: string; count: number; from: string; to: string[] }[];
+  /** Under way, for whatever reason. */
+  moving: { service: string; count: number; from: string }[];
+  /** Why nothing is moved now, as a sentence. */
+  waits?: string;
+  /** The leader does it by itself when everything has been calm for a while. */
+  automatic: boolean;
+  leftAlone: { service: string; why: string }[];
+}
+
+/** What `drained` says of one Pi. */
+export interface DrainReport {
+  /** It shall take no work. Undone by somebody: false. */
+  marked: boolean;
+  /** Nothing runs there, and nothing will. */
+  done: boolean;
+  there: { service: string; count: number }[];
+  /** Services of which fewer run than should, wherever. `reason`: the swarm's own words. */
+  short: { service: string; running: number; desired: number; reason?: string }[];
 }

@@ -1,7 +1,17 @@
 /** L1 leave and L2 return (design §5): what the leader does for others, and what a leaving Pi does itself. */
+
+import { UNWELL_LABEL } from './ailments.ts';
 import { isHalfOver, isMoving, isSelf, isShort, peerOf, refOf } from './managers.ts';
 import { isMeshSettled, startMoves } from './moving.ts';
-import { type ActivePeer, activePeers, HARDWARE_LABEL, ID_LABEL, LEAVING_LABEL, type World } from './observe.ts';
+import {
+  type ActivePeer,
+  activePeers,
+  HARDWARE_LABEL,
+  ID_LABEL,
+  LEAVING_LABEL,
+  RETURN_LABEL,
+  type World,
+} from './observe.ts';
 import { type Decision, type Step, wait } from './step.ts';
 import type { ActiveSwarm, Intent, SwarmNode } from './world.ts';
 
@@ -36,7 +46,7 @@ function wishFor(world: World, node: SwarmNode): Wish {
   if (mark === 'drain') return sendOff(world, node, mark);
   if (who === undefined) return undefined;
   if (who.intent === 'stay' && mark !== undefined && node.state === 'ready') {
-    return { steps: [{ action: 'activate', ...refOf(node), labels: { [LEAVING_LABEL]: null } }], why: 'is back' };
+    return { steps: [comeBack(node)], why: 'is back' };
   }
   const labels: Record<string, string> = {};
   if (node.labels[ID_LABEL] !== who.id) labels[ID_LABEL] = who.id;
@@ -47,7 +57,7 @@ function wishFor(world: World, node: SwarmNode): Wish {
 
 /** No new work, then what can move moves, then the rest is stopped. */
 function sendOff(world: World, node: SwarmNode, mark: 'leave' | 'shutdown' | 'drain'): Wish {
-  const labels = { [LEAVING_LABEL]: mark };
+  const labels = { [LEAVING_LABEL]: mark, ...(mark === 'shutdown' ? { [RETURN_LABEL]: returnsAs(node) } : {}) };
   const marked = node.labels[LEAVING_LABEL] === mark;
   if (mark === 'drain' && node.availability === 'active') {
     // Somebody uses it again with `docker node update`.
@@ -73,6 +83,25 @@ function sendOff(world: World, node: SwarmNode, mark: 'leave' | 'shutdown' | 'dr
     steps: [{ action: 'drain', ...refOf(node), labels }],
     why: late ? 'has no more time' : 'has given its work away',
   };
+}
+
+/** Who was drained before a reboot is so after it. */
+function returnsAs({ labels, availability }: SwarmNode): string | null {
+  const mark = labels[LEAVING_LABEL];
+  if (mark === 'drain') return 'marked';
+  if (mark !== undefined) return labels[RETURN_LABEL] ?? null;
+  // A Pi that is unwell is paused anew if it still is.
+  return availability === 'active' || labels[UNWELL_LABEL] !== undefined ? null : availability;
+}
+
+function comeBack(node: SwarmNode): Step {
+  const ref = refOf(node);
+  const before = node.labels[RETURN_LABEL];
+  const labels = { [LEAVING_LABEL]: null, [RETURN_LABEL]: null };
+  if (before === 'marked') {
+    return { action: 'drain', ...ref, labels: { [LEAVING_LABEL]: 'drain', [RETURN_LABEL]: null } };
+  }
+  return { action: before === 'drain' || before === 'pause' ? before : 'activate', ...ref, labels };
 }
 
 /** The rest of its time is for tasks that only stop when they are told to, and for handing over. */

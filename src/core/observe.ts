@@ -1,5 +1,6 @@
 /** Facts become a World. Pure: the only memory is the world before. */
 import { type Care, careOf, type HealthLimits } from './ailments.ts';
+import { LEAVING_LABEL, TAG_LABEL } from './labels.ts';
 import { type MoveTimes, moveTimes } from './move-times.ts';
 import type { Flapping } from './patience.ts';
 import { majority } from './quorum.ts';
@@ -17,13 +18,7 @@ import type {
   Vitals,
 } from './world.ts';
 
-/** Swarm label that marks a swarm as this cluster's. */
-export const TAG_LABEL = 'pi-swarm.tag';
-/** Node labels. */
-export const ID_LABEL = 'pi-swarm.id';
-export const HARDWARE_LABEL = 'pi-swarm.hardware';
-/** Set with a drain that pi-swarm did, so that a person's own drain is left alone. Value: `leave` or `shutdown`. */
-export const LEAVING_LABEL = 'pi-swarm.leaving';
+export * from './labels.ts';
 
 /** What the wish is made of: the part of the configuration that the rules read. All times in ms. */
 export interface Wish {

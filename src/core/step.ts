@@ -33,9 +33,9 @@ export type Step =
   | { action: 'tune'; dispatcherHeartbeatMs: number; nodeCertExpiryMs: number; labels: Record<string, string> }
   /** Leader: who is who; `null` removes a label. */
   | ({ action: 'label'; labels: Record<string, string | null> } & NodeRef)
-  | ({ action: 'drain'; labels: Record<string, string> } & NodeRef)
+  | ({ action: 'drain'; labels: Record<string, string | null> } & NodeRef)
   /** Leader: no new tasks there; those that run stay. */
-  | ({ action: 'pause'; labels: Record<string, string> } & NodeRef)
+  | ({ action: 'pause'; labels: Record<string, string | null> } & NodeRef)
   /** Leader: start as many tasks of a service elsewhere as shall leave that Pi (`core/moving`). */
   | ({ action: 'move'; count: number; why: ServiceMove['why'] } & ServiceRef & NodeRef)
   /** Leader: the tasks that leave get successors that cannot start, also not on the nodes `empty` of this service. */

@@ -14,14 +14,15 @@ const local = (name: string, body: unknown = {}, more: Partial<CommandDeps> = {}
   runCommand(manager.commands(more), name, body, { from: 'local' });
 
 describe('who may ask for what', () => {
-  const peers = ['deploy', 'scale', 'rm', 'services', 'service', 'prepare-whoami'];
+  const peers = ['deploy', 'scale', 'rm', 'services', 'service', 'prepare-whoami', 'drain', 'drained', 'rebalance'];
+  const own = ['claim', 'return', 'leave', 'events'];
 
-  test.each(['claim', 'return', 'leave'])('a peer cannot ask for %s', async name => {
+  test.each(own)('a peer cannot ask for %s', async name => {
     await expect(runCommand(manager.commands(), name, {}, { from: 'peer2' })).rejects.toThrow(RefusedError);
   });
 
   test('everything else may be asked for by peers: a new command must choose', () => {
-    expect(Object.keys(manager.commands()).sort()).toEqual([...peers, 'claim', 'leave', 'return'].sort());
+    expect(Object.keys(manager.commands()).sort()).toEqual([...peers, ...own].sort());
   });
 
   test.each(['nothing', 'constructor', '__proto__'])('%s is no command', async name => {

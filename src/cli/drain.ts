@@ -1,0 +1,88 @@
+/** `pi-swarm drain` */
+import { Command } from 'commander';
+import type { DrainReport } from '../commands/types.ts';
+import { callAgent } from '../control/client.ts';
+import { PiSwarmError, RefusedError } from '../errors.ts';
+import { withExamples } from './help.ts';
+import { type CommonOptions, socketOf } from './options.ts';
+import { note, say } from './output.ts';
+import { limitMsOf, passing, waitFor } from './wait.ts';
+
+interface DrainOptions extends CommonOptions {
+  undo?: boolean;
+  detach?: boolean;
+  timeout: string;
+}
+
+export function drainCommand(): Command {
+  const command = new Command('drain')
+    .description(
+      'Takes the work off a Pi and keeps new work away, until --undo: other Pis run it before it stops there. The Pi stays in the cluster, also through a reboot.\nIt ends with code 0 when nothing runs there any more and everything runs elsewhere, with 8 when something has no place elsewhere, and with 6 at its limit.',
+    )
+    .argument('<pi>', 'name of the Pi, this one or another')
+    .option('--undo', 'let it work again')
+    .option('-d, --detach', 'do not wait')
+    .option('--timeout <time>', 'how long to wait', '120s')
+    .action(async (pi: string, _options, self: Command) => {
+      const options = self.optsWithGlobals<DrainOptions>();
+      const limitMs = limitMsOf(options.timeout);
+      const socket = await socketOf(options);
+      const undo = options.undo === true;
+      const answer = await callAgent(socket, 'drain', { pi, undo });
+      const { node, name, changed } = answer as { node: string; name: string; changed: boolean };
+      if (undo) {
+        return say(changed ? `${name} works again; it gets its share when all is calm` : `${name} is not drained`);
+      }
+      if (!options.detach) await waitUntilEmpty(socket, { node, name }, limitMs);
+      else say(`${name} gives its work away. To let it work again: pi-swarm drain ${name} --undo`);
+    });
+  return withExamples(command, [
+    'pi-swarm drain pi3                 take the work off pi3, for example to clean its fan',
+    'pi-swarm drain pi3 --undo          let it work again',
+  ]);
+}
+
+async function waitUntilEmpty(socket: string, { node, name }: { node: string; name: string }, limitMs: number) {
+  let atFirst: number | undefined;
+  const last = await waitFor<DrainReport>({
+    what: `${name} to give its work away`,
+    limitMs,
+    look: passing(async () => {
+      const seen = (await callAgent(socket, 'drained', { node })) as DrainReport;
+      if (!seen.marked) {
+        throw new RefusedError(
+          `somebody lets ${name} work again`,
+          `To take its work off it after all: pi-swarm drain ${name}`,
+        );
+      }
+      atFirst ??= seen.there.length;
+      return seen;
+    }),
+    done: ({ done }) => done,
+    progress: seen => progress(seen, atFirst ?? 0),
+    why: seen => (seen === undefined || seen.there.length === 0 ? undefined : `${thereText(seen)} there still`),
+    cure: `It goes on. To let it work again: pi-swarm drain ${name} --undo`,
+  });
+  if (last.short.length === 0) {
+    return say(`nothing runs on ${name} any more. To let it work again: pi-swarm drain ${name} --undo`);
+  }
+  note(`nothing runs on ${name} any more`);
+  throw new PiSwarmError(
+    'unhealthy',
+    last.short.map(shortText).join('\n'),
+    `What only ${name} can run waits for it: pi-swarm drain ${name} --undo`,
+  );
+}
+
+const shortText = ({ service, running, desired, reason }: DrainReport['short'][number]): string =>
+  `${service}: ${running} of ${desired} run${reason === undefined ? '' : `, the swarm says: ${reason}`}`;
+
+const thereText = ({ there }: DrainReport): string =>
+  `${there.map(({ service }) => service).join(', ')} ${there.length === 1 ? 'runs' : 'run'}`;
+
+function progress(seen: DrainReport, atFirst: number): string {
+  if (seen.done) return 'nothing runs there any more';
+  if (atFirst === 0) return 'no new work gets there';
+  const moved = Math.max(0, atFirst - seen.there.length);
+  return `${moved} of ${atFirst} ${atFirst === 1 ? 'service' : 'services'} moved`;
+}

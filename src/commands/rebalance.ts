@@ -1,0 +1,41 @@
+/** `rebalance`: what would be moved to even out the load, and the wish to do it now. On the leader, which alone moves work. */
+import * as z from 'zod';
+import { hindrance } from '../core/hindrance.ts';
+import { leftAlone, planRebalance } from '../core/rebalance.ts';
+import { PiSwarmError } from '../errors.ts';
+import { readBody } from './body.ts';
+import type { CommandDeps, RebalanceReport } from './types.ts';
+
+const body = z.strictObject({ dryRun: z.boolean().default(false) });
+
+/**
+ * Without `dryRun` the leader does it as soon as it is safe; the wish holds for a few seconds, so whoever waits asks again and again.
+ * @returns RebalanceReport
+ */
+export async function rebalance(
+  { world, askRebalance }: Pick<CommandDeps, 'world' | 'askRebalance'>,
+  question: unknown,
+): Promise<RebalanceReport> {
+  const { dryRun } = readBody(body, question);
+  const seen = world();
+  if (seen?.nodes === undefined || seen.services === undefined || seen.tasks === undefined) {
+    throw new PiSwarmError('unavailable', 'the leader has not looked at the swarm yet', 'Try again in a moment.');
+  }
+  if (!dryRun) askRebalance();
+  const names = new Map(seen.nodes.map(({ nodeId, hostname }) => [nodeId, hostname]));
+  const waits = hindrance(seen, !dryRun);
+  return {
+    plan: planRebalance(seen, { asked: true }).map(({ serviceName, count, fromName, to }) => ({
+      service: serviceName,
+      count,
+      from: fromName,
+      to,
+    })),
+    moving: seen.services.flatMap(({ name, move }) =>
+      move === undefined ? [] : [{ service: name, count: move.count, from: names.get(move.from) ?? move.from }],
+    ),
+    ...(waits === undefined ? {} : { waits }),
+    automatic: seen.wish.rebalance,
+    leftAlone: leftAlone(seen),
+  };
+}

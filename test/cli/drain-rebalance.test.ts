@@ -1,0 +1,250 @@
+/** `drain` and `rebalance`: on the real bundle, against a manager in memory. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { RebalanceReport } from '../../src/commands/types.ts';
+import type { CommandDeps } from '../../src/commands.ts';
+import { turn } from '../../src/core/turn.ts';
+import type { SwarmNode } from '../../src/core/world.ts';
+import { EXIT } from '../../src/errors.ts';
+import type { NodeChange } from '../../src/ports.ts';
+import { tasksOf, world } from '../core/loads.ts';
+import { FakeManager, nodeOf, only, taskOf } from './fakes.ts';
+import { Program } from './program.ts';
+
+let program: Program;
+const run: Program['run'] = (...it) => program.run(...it);
+
+beforeAll(async () => {
+  program = await Program.build();
+});
+beforeEach(() => program.fresh());
+afterEach(() => program.stop());
+afterAll(() => program.remove());
+
+/** A manager that does to nodes what it is told, and whose leader drains those that are marked, `web` first. */
+class Drainer extends FakeManager {
+  readonly changes: [string, NodeChange][] = [];
+  /** How often somebody has looked since the mark. */
+  looks = 0;
+
+  change(nodeId: string, { availability, labels = {} }: NodeChange): void {
+    this.nodes = this.nodes.map(node => {
+      if (node.nodeId !== nodeId) return node;
+      const kept = Object.entries({ ...node.labels, ...labels }).filter(
+        (entry): entry is [string, string] => entry[1] !== null,
+      );
+      return { ...node, labels: Object.fromEntries(kept), availability: availability ?? node.availability };
+    });
+  }
+
+  /** What the leader has done by the next look. */
+  lead(): void {
+    const leaving = this.nodes.find(({ labels }) => labels['pi-swarm.leaving'] === 'drain');
+    if (leaving === undefined) return;
+    this.looks++;
+    const moves = this.services[this.looks - 2];
+    if (moves === undefined && this.looks > this.services.length)
+      this.change(leaving.nodeId, { availability: 'drain' });
+    this.tasks = this.tasks.map(task =>
+      task.serviceId === moves?.id && task.nodeId === leaving.nodeId ? { ...task, nodeId: 'node1' } : task,
+    );
+  }
+
+  serve(more: Partial<CommandDeps> = {}): Promise<void> {
+    const engine = only<CommandDeps['engine']>({
+      ...this.engine,
+      nodes: async () => this.nodes,
+      services: async () => structuredClone(this.services),
+      tasks: async () => {
+        this.lead();
+        return this.tasks;
+      },
+      nodeUpdate: async (nodeId, change) => {
+        this.changes.push([nodeId, change]);
+        this.change(nodeId, change);
+      },
+    });
+    return program.serve(this, undefined, { engine, ...more });
+  }
+
+  with(...names: string[]): this {
+    for (const [index, name] of names.entries()) {
+      const ports: never[] = [];
+      const id = `svc${index + 1}`;
+      this.services.push({ id, name, image: name, replicas: 1, running: 1, desired: 1, ports, createdAtMs: 0 });
+      this.tasks.push(taskOf(1, { id: `task-${name}`, serviceId: id, nodeId: 'node3' }));
+    }
+    return this;
+  }
+}
+
+const marked = (pi: number, mark: string, more: Partial<SwarmNode> = {}) =>
+  nodeOf(pi, { labels: { 'pi-swarm.leaving': mark }, availability: 'drain', ...more });
+
+describe('drain', () => {
+  test('shows how the work goes, and ends when nothing runs there', async () => {
+    const manager = new Drainer().with('web', 'cache');
+    await manager.serve();
+    const { code, out, err } = await run(['drain', 'pi3']);
+    expect(err).toMatch(/0 of 2 services moved\n[\s\S]*1 of 2 services moved\n[\s\S]*nothing runs there any more\n/);
+    expect([code, out]).toEqual([0, 'nothing runs on pi3 any more. To let it work again: pi-swarm drain pi3 --undo\n']);
+    // New work is kept away first; draining at once would stop what runs.
+    expect(manager.changes).toEqual([['node3', { availability: 'pause', labels: { 'pi-swarm.leaving': 'drain' } }]]);
+  });
+
+  test('says what has no place elsewhere, with code 8', async () => {
+    const manager = new Drainer().with('db');
+    const [db] = manager.services;
+    if (db) db.running = 0;
+    manager.tasks.push(
+      taskOf(1, { id: 'waits', serviceId: 'svc1', nodeId: '', state: 'pending', error: 'no suitable node' }),
+    );
+    await manager.serve();
+    const { code, err } = await run(['drain', 'pi3']);
+    expect(code).toBe(EXIT.unhealthy);
+    expect(err).toMatch(/db: 0 of 1 run, the swarm says: no suitable node\n.*pi-swarm drain pi3 --undo/);
+  });
+
+  test('says at its limit what still runs there', async () => {
+    const manager = new Drainer().with('web', 'cache');
+    manager.lead = () => {};
+    await manager.serve();
+    const { code, err } = await run(['drain', 'pi3', '--timeout', '1s']);
+    expect(code).toBe(EXIT.timeout);
+    expect(err).toMatch(/waited 1 s for pi3 to give its work away: web, cache run there still/);
+  });
+
+  test('--undo lets it work again, also one that somebody else drained', async () => {
+    const manager = new Drainer();
+    manager.nodes = [nodeOf(1), nodeOf(2), marked(3, 'drain')];
+    await manager.serve();
+    expect((await run(['drain', 'pi3', '--undo'])).out).toMatch(/^pi3 works again/);
+    expect((await run(['drain', 'pi3', '--undo'])).out).toBe('pi3 is not drained\n');
+    expect(manager.changes).toEqual([['node3', { availability: 'active', labels: { 'pi-swarm.leaving': null } }]]);
+    manager.change('node2', { availability: 'drain' });
+    expect((await run(['drain', 'pi2.local', '--undo'])).out).toMatch(/^pi2 works again/);
+  });
+
+  test.each<[string, string[], SwarmNode[], number, RegExp]>([
+    ['a name that nobody has', ['pi9'], [1, 2].map(pi => nodeOf(pi)), EXIT.notFound, /There are: pi1, pi2/],
+    [
+      'a name that two have',
+      ['twin'],
+      [nodeOf(8, { hostname: 'twin' }), nodeOf(9, { hostname: 'twin', state: 'down' })],
+      EXIT.usage,
+      /2 Pis are called twin\n.*node8 \(ready\), node9 \(down\)/,
+    ],
+    ['the last one that works', ['pi2'], [marked(1, 'drain'), nodeOf(2)], EXIT.refused, /no other Pi that could take/],
+    ['one that leaves', ['pi2'], [nodeOf(1), marked(2, 'leave')], EXIT.refused, /is leaving the cluster/],
+  ])('refuses %s', async (_name, words, nodes, exit, text) => {
+    const manager = new Drainer();
+    manager.nodes = nodes;
+    await manager.serve();
+    const { code, err } = await run(['drain', ...words]);
+    expect(err).toMatch(text);
+    expect(code).toBe(exit);
+    expect(manager.changes).toEqual([]);
+  });
+
+  test('takes an id where names are not enough', async () => {
+    const manager = new Drainer();
+    manager.nodes = [nodeOf(1), nodeOf(8, { hostname: 'twin' }), nodeOf(9, { hostname: 'twin' })];
+    await manager.serve();
+    expect((await run(['drain', 'node9', '-d'])).code).toBe(0);
+    expect(manager.changes.map(([node]) => node)).toEqual(['node9']);
+  });
+
+  test('of a Pi that is off for a moment is for when it is back', async () => {
+    const manager = new Drainer();
+    manager.nodes = [nodeOf(1), marked(2, 'shutdown', { state: 'down' })];
+    await manager.serve();
+    expect((await run(['drain', 'pi2'])).code).toBe(0);
+    expect((await run(['drain', 'pi2', '--undo'])).code).toBe(0);
+    expect(manager.changes).toEqual([
+      ['node2', { labels: { 'pi-swarm.return': 'marked' } }],
+      ['node2', { labels: { 'pi-swarm.return': null } }],
+    ]);
+  });
+});
+
+describe('rebalance', () => {
+  /** A leader that has seen `facts` for so long, and carries out one move between two looks. */
+  async function lead(facts: ReturnType<typeof world>, lastedMs = 60_000) {
+    const scenes = [facts];
+    let asked = 0;
+    const look = (now: ReturnType<typeof world>) => {
+      const before = turn({ ...now, nowMs: now.nowMs - lastedMs }).world;
+      return turn(now, before).world;
+    };
+    await program.serve(new FakeManager(), undefined, {
+      isLeader: () => true,
+      askRebalance: () => {
+        asked++;
+      },
+      world: () => look((asked > 0 && scenes.length > 1 ? scenes.shift() : scenes[0]) ?? facts),
+    });
+    return { scenes, asked: () => asked };
+  }
+
+  test('--dry-run shows the plan, and what stays where it is', async () => {
+    const db = { localVolumes: true };
+    const { asked } = await lead(world({ web: [3, 3, 0], cache: [5, 0, 0], db: [2, 0, 0] }, { db }));
+    const { code, out, err } = await run(['rebalance', '--dry-run']);
+    expect(out).toBe(
+      'cache: 3 tasks from pi1 to pi3×2 pi2\nweb: 1 task from pi1 to pi3\nweb: 1 task from pi2 to pi3\ncache: 1 task from pi1 to pi2\n',
+    );
+    expect(err).toBe('db stays where it is: its data is on the Pis where it runs\n');
+    expect([code, asked()]).toEqual([0, 0]);
+  });
+
+  test('--dry-run says why it does not happen by itself yet', async () => {
+    await lead(world({ web: [3, 3, 0] }), 12_000);
+    expect((await run(['rebalance', '--dry-run'])).out).toMatch(/\nnot yet: pi1 is not steady yet: 12 of 20 s\n$/);
+    const report = JSON.parse((await run(['rebalance', '--dry-run', '--json'])).out) as RebalanceReport;
+    expect(report).toMatchObject({
+      plan: [{ service: 'web', count: 1, from: 'pi1', to: ['pi3'] }, { from: 'pi2' }],
+      moving: [],
+      waits: 'pi1 is not steady yet: 12 of 20 s',
+      automatic: true,
+      leftAlone: [],
+    });
+  });
+
+  test('has nothing to do where the load is even', async () => {
+    const { asked } = await lead(world({ web: [2, 2, 2] }));
+    expect(await run(['rebalance'])).toMatchObject({ code: 0, out: 'nothing to move: the load is even\n' });
+    expect(asked()).toBe(1);
+  });
+
+  test('asks the leader until it is done', async () => {
+    const move = { from: 'node-pi1', count: 1, why: 'rebalance', phase: 'surge' } as const;
+    const { scenes } = await lead(world({ web: [3, 3, 0] }), 0);
+    scenes.push(world({ web: [3, 3, 1] }, { web: { replicas: 6, desired: 6, running: 6, move } }));
+    scenes.push(world({ web: [2, 2, 2] }, { web: { running: 5 } }), world({ web: [2, 2, 2] }));
+    const { code, out, err } = await run(['rebalance']);
+    expect(out).toBe('web: 1 task from pi1 to pi3\nweb: 1 task from pi2 to pi3\ndone: the load is even\n');
+    expect(err).toMatch(/moving 1 task of web away from pi1\n.*waiting: web is not complete: 5 of 6 run\n.*even\n/);
+    expect(code).toBe(0);
+  });
+
+  test('says at its limit what is in the way', async () => {
+    const facts = world({ web: [3, 3, 0] });
+    await lead({ ...facts, tasks: tasksOf({ web: [3, 2, 0] }) }, 0);
+    const { code, err } = await run(['rebalance', '--timeout', '1s']);
+    expect(err).toMatch(/waited 1 s for the load to be even: web is not complete/);
+    expect(code).toBe(EXIT.timeout);
+  });
+
+  test('only the leader does it: other Pis ask it', async () => {
+    const requests: unknown[] = [];
+    const peers = only<CommandDeps['peers']>({
+      request: async (...request) => {
+        requests.push(request.slice(0, 3));
+        return { plan: [], moving: [], automatic: true, leftAlone: [] };
+      },
+    });
+    const manager = new FakeManager();
+    await program.serve(manager, undefined, { isLeader: () => false, managers: () => ['peer2'], peers });
+    expect((await run(['rebalance'])).code).toBe(0);
+    expect(requests).toEqual([['peer2', 'rebalance', { dryRun: false }]]);
+  });
+});
