@@ -115,6 +115,7 @@ const told = z.object({
   leader: name,
   heartbeatMs: count.optional(),
   pis: z.array(toldPi).max(4096),
+  ghosts: z.array(name).max(4096),
   merging: z.object({ swarmId: name, sinceMs: count }).optional(),
 });
 const chronicle = z.object({

@@ -17,6 +17,7 @@ const RECENT_MS = 3_000;
 
 export function tellPis(scene: Scene): void {
   const { told, nodes } = scene;
+  told.ghosts = told.ghosts.filter(ghost => nodes.some(({ nodeId }) => nodeId === ghost));
   for (const pi of [...told.pis]) if (!nodes.some(({ nodeId }) => nodeId === pi.nodeId)) vanished(scene, pi);
   const own = nodes.filter(node => isOwn(scene.world, node));
   for (const node of [...own, ...nodes.filter(it => !own.includes(it))]) {
@@ -42,7 +43,7 @@ function follow(scene: Scene, pi: ToldPi, node: SwarmNode): void {
 
 function greet(scene: Scene, node: SwarmNode): void {
   const { told, world } = scene;
-  if (node.state !== 'ready') return;
+  if (node.state !== 'ready' || told.ghosts.includes(node.nodeId)) return;
   const pi = identify(world, node);
   const anonymous = pi.id === '' && Math.abs(world.wallMs - node.createdAtMs) < AGENT_LIMIT_MS;
   if (anonymous) return;
@@ -51,6 +52,7 @@ function greet(scene: Scene, node: SwarmNode): void {
   const board = told.pis.find(({ hardware }) => hardware !== '' && hardware === pi.hardware);
   const known = twin ?? board;
   told.pis = [...told.pis.filter(it => it !== known), pi];
+  if (known !== undefined) told.ghosts.push(known.nodeId);
   if (first) {
     pi.role = node.role;
     say(scene, pi, 'formed', `${pi.name} started the swarm`);

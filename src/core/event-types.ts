@@ -82,5 +82,7 @@ export interface Told {
   leader: string;
   heartbeatMs?: number;
   pis: ToldPi[];
+  /** Nodes of Pis that are there under another number by now; the swarm lists them for a while. */
+  ghosts: string[];
   merging?: { swarmId: string; sinceMs: number };
 }

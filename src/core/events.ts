@@ -24,7 +24,7 @@ export function tell(world: World, seen: Witness, before: Told | undefined): { t
   const news: News[] = [];
   const known = before?.swarmId === swarm.swarmId ? before : undefined;
   const ageMs = world.wallMs - (swarm.summary?.createdAtMs ?? 0);
-  const fresh: Told = { swarmId: swarm.swarmId, leader: swarm.nodeId, pis: [] };
+  const fresh: Told = { swarmId: swarm.swarmId, leader: swarm.nodeId, pis: [], ghosts: [] };
   const isNew = known === undefined && Math.abs(ageMs) < NEW_SWARM_MS;
   const told = known ? structuredClone(known) : isNew ? fresh : { ...fresh, pis: nodes.map(it => asIs(world, it)) };
   const scene: Scene = { world, nodes, told, seen, say: it => news.push(it) };

@@ -12,7 +12,7 @@ import {
 } from '../../src/core/chronicle.ts';
 import type { News, Told } from '../../src/core/event-types.ts';
 
-const told = (more: Partial<Told> = {}): Told => ({ swarmId: 's', leader: 'n1', pis: [], ...more });
+const told = (more: Partial<Told> = {}): Told => ({ swarmId: 's', leader: 'n1', pis: [], ghosts: [], ...more });
 const news = (text: string, more: Partial<News> = {}): News => ({ kind: 'joined', text, atMs: 1_000, ...more });
 const written = (before: Chronicle, origin: string, ...texts: string[]): Chronicle =>
   write(

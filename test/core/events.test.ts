@@ -224,9 +224,17 @@ describe('a Pi that goes', () => {
     story.pass(2_000);
     story.agent('pi4', { intent: 'left', swarm: { state: 'none' } });
     expect(story.turn()).toEqual(['pi4 left']);
-    story.nodes = [...story.nodes.slice(0, 3), node('pi4', { nodeId: 'node-new' })];
+    // The node that it was is still listed, and even Ready.
+    story.nodes = [...story.nodes, node('pi4', { nodeId: 'node-new' })];
     story.agent('pi4', { intent: 'stay', swarm: active('pi4', { nodeId: 'node-new' }) });
     expect(story.turn()).toEqual(['pi4 joined']);
+    for (const state of ['ready', 'down'] as const) {
+      story.nodes = story.nodes.map(it => (it.nodeId === nodeIdOf('pi4') ? { ...it, state } : it));
+      expect(story.turn()).toEqual([]);
+    }
+    story.nodes = story.nodes.filter(({ nodeId }) => nodeId !== nodeIdOf('pi4'));
+    expect(story.turn()).toEqual([]);
+    expect(story.told?.ghosts).toEqual([]);
   });
 
   it('that went with work on it says how much stopped with it', () => {
