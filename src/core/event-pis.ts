@@ -1,6 +1,6 @@
 /** Events of single Pis: they come, go, are lost and come back, change their role and whether they are used. Pure. */
 
-import { agentOf, goingOf, identify, isOwn, type Scene, say, seenOf, wallOf } from './event-scene.ts';
+import { agentOf, goingOf, identify, isOwn, peerOn, type Scene, say, seenOf, wallOf } from './event-scene.ts';
 import type { News, ToldPi } from './event-types.ts';
 import { tellUse } from './event-use.ts';
 import { durationText, lineOf, tasksText } from './event-words.ts';
@@ -69,18 +69,19 @@ function presence(scene: Scene, pi: ToldPi, node: SwarmNode): void {
   const seen = seenOf(scene, pi);
   const silent = seen?.silence?.over === false;
   const gone = node.state === 'down' || isLost(world, node);
-  const isBack = node.state === 'ready' && !silent;
+  const agent = agentOf(world, pi);
+  // A Pi that is there as another node is not back as this one.
+  const isHere = agent === undefined || peerOn(world, node) === agent;
+  const isBack = node.state === 'ready' && !silent && isHere;
   if (pi.state === 'here') {
     const going = goingOf(seen, node);
-    const left = agentOf(world, pi)?.status.intent === 'left';
-    if (going === 'leave' ? gone || left : false) leave(scene, pi, seen);
-    else if (going === 'shutdown') {
-      if (gone || silent) shutDown(scene, pi, seen);
-    } else if (gone) lose(scene, pi, node, seen);
+    if (going === 'leave' && (gone || agent?.status.intent === 'left')) leave(scene, pi, seen);
+    else if (going === 'shutdown' && (gone || silent)) shutDown(scene, pi, seen);
+    else if (going === undefined && gone) lose(scene, pi, node, seen);
     return;
   }
   if (pi.state === 'lost' && !isBack) recover(scene, pi, seen);
-  if (!isBack || (pi.state === 'left' && agentOf(world, pi)?.status.intent !== 'stay')) return;
+  if (!isBack || (pi.state === 'left' && agent?.status.intent !== 'stay')) return;
   if (pi.state === 'left') say(scene, pi, 'joined', `${pi.name} joined`);
   else back(scene, pi, { ...pi });
   pi.state = 'here';
