@@ -42,8 +42,12 @@ export function drainCommand(): Command {
   ]);
 }
 
+/** What cannot move first (local volumes) is stopped, and then has to start elsewhere. */
+const START_LIMIT_MS = 10_000;
+
 async function waitUntilEmpty(socket: string, { node, name }: { node: string; name: string }, limitMs: number) {
   let atFirst: number | undefined;
+  let emptySinceMs: number | undefined;
   const last = await waitFor<DrainReport>({
     what: `${name} to give its work away`,
     limitMs,
@@ -58,7 +62,11 @@ async function waitUntilEmpty(socket: string, { node, name }: { node: string; na
       atFirst ??= seen.there.length;
       return seen;
     }),
-    done: ({ done }) => done,
+    done: ({ done, short }) => {
+      if (!done) emptySinceMs = undefined;
+      else emptySinceMs ??= performance.now();
+      return emptySinceMs !== undefined && (short.length === 0 || performance.now() - emptySinceMs >= START_LIMIT_MS);
+    },
     progress: seen => progress(seen, atFirst ?? 0),
     why: seen => (seen === undefined || seen.there.length === 0 ? undefined : `${thereText(seen)} there still`),
     cure: `It goes on. To let it work again: pi-swarm drain ${name} --undo`,
@@ -81,7 +89,7 @@ const thereText = ({ there }: DrainReport): string =>
   `${there.map(({ service }) => service).join(', ')} ${there.length === 1 ? 'runs' : 'run'}`;
 
 function progress(seen: DrainReport, atFirst: number): string {
-  if (seen.done) return 'nothing runs there any more';
+  if (seen.done) return ['nothing runs there any more', ...seen.short.map(shortText)].join('; ');
   if (atFirst === 0) return 'no new work gets there';
   const moved = Math.max(0, atFirst - seen.there.length);
   return `${moved} of ${atFirst} ${atFirst === 1 ? 'service' : 'services'} moved`;

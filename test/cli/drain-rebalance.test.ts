@@ -101,7 +101,21 @@ describe('drain', () => {
     await manager.serve();
     const { code, err } = await run(['drain', 'pi3']);
     expect(code).toBe(EXIT.unhealthy);
-    expect(err).toMatch(/db: 0 of 1 run, the swarm says: no suitable node\n.*pi-swarm drain pi3 --undo/);
+    expect(err).toMatch(/^pi-swarm: db: 0 of 1 run, the swarm says: no suitable node\n.*pi-swarm drain pi3 --undo/m);
+  });
+
+  test('waits for what had to stop first until it runs elsewhere', async () => {
+    const manager = new Drainer().with('db');
+    const [db] = manager.services;
+    const lead = manager.lead.bind(manager);
+    manager.lead = () => {
+      lead();
+      if (db) db.running = manager.looks > 5 ? 1 : 0;
+    };
+    await manager.serve();
+    const { code, err } = await run(['drain', 'pi3']);
+    expect(err).toMatch(/nothing runs there any more; db: 0 of 1 run\n[\s\S]*nothing runs there any more\n/);
+    expect(code).toBe(0);
   });
 
   test('says at its limit what still runs there', async () => {
