@@ -9,8 +9,12 @@ import { leaderOf } from './swarm-peers.ts';
 
 const FETCH_MS = 3_000;
 
+/** No version: a table is on its way into the kernel. */
+const ON_ITS_WAY = '-';
+
 export interface MeshSink {
-  inForce(): boolean;
+  /** Whether the last table is in force; undefined where none can be: nobody shall wait for that. */
+  inForce(): boolean | undefined;
   update(wanted: { table: MeshTable; deadNodeIds: string[] }): void;
 }
 
@@ -43,9 +47,12 @@ export class MeshFeed {
     return this.#make(view).version;
   }
 
-  /** The version that this Pi's published ports follow, once they do. */
+  /** The version that this Pi's published ports follow; until they do, none that anybody else has. Undefined: they never will. */
   applied(): string | undefined {
-    return this.#ports.sink.inForce() ? this.#current?.version : undefined;
+    if (this.#current === undefined) return undefined;
+    const inForce = this.#ports.sink.inForce();
+    if (inForce === undefined) return undefined;
+    return inForce ? this.#current.version : ON_ITS_WAY;
   }
 
   /** What peers get for the command `mesh-table`. */

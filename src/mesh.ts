@@ -75,9 +75,10 @@ export class MeshReconciler {
     };
   }
 
-  /** Whether the last wish is in force (where the mesh is Docker's own, it always is). */
-  inForce(): boolean {
-    if (this.#running !== undefined || this.#problem !== undefined || this.#asked === undefined) return false;
+  /** Whether the last wish is in force (where the mesh is Docker's own, it always is); undefined where it cannot be. */
+  inForce(): boolean | undefined {
+    if (this.#problem !== undefined) return undefined;
+    if (this.#running !== undefined || this.#asked === undefined) return false;
     return this.#mode !== 'nftables' || this.#wanted.length === 0 || this.#applied?.version === this.#asked;
   }
 
