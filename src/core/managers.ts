@@ -22,6 +22,13 @@ export function managersFor(pis: number, wish: 'auto' | number): number {
  */
 const HANDOVER_AFTER_MS = 3_000;
 
+/**
+ * A worker that becomes a manager asks the managers that it knows for Raft's log. Where it asks one that has just been demoted,
+ * its engine gives up («can't initialize raft node») and the swarm keeps a manager that never was one. Seen on 20.10, 0.2 s after
+ * a leader had handed over. Workers hear of their managers within seconds; one that does not by then is tried all the same.
+ */
+const HEARD_WITHIN_MS = 15_000;
+
 interface Roster {
   managers: SwarmNode[];
   reachable: SwarmNode[];
@@ -89,7 +96,7 @@ function replace(world: World, { managers, reachable, bench }: Roster): Decision
   if (gone === undefined || bench.length === 0) return undefined;
   if (reachable.length < majority(managers.length - 1)) return undefined;
   const why = `it could not be reached for ${Math.round(world.wish.replaceAfterMs / 1000)} s and ${bench[0]?.hostname} can replace it`;
-  return step('M2', why, { action: 'demote', ...refOf(gone) });
+  return step('M2', why, unmake(gone));
 }
 
 function grow(world: World, managers: SwarmNode[], bench: SwarmNode[], wished: number): Decision | undefined {
@@ -99,7 +106,19 @@ function grow(world: World, managers: SwarmNode[], bench: SwarmNode[], wished: n
   // From an odd count one promotion alone would stay even: wait until there are two to promote, unless one replaces.
   const endsOdd = managers.length % 2 === 0 || bench.length >= 2 || managers.length > staying.length;
   if (!endsOdd) return wait('M1', `${wished} managers are wished, but only one more Pi is ready to be one`);
+  if (!knows(world, next, managers)) return wait('M1', `${next.hostname} has not heard yet who the managers are`);
   return step('M1', `${staying.length} of ${wished} managers`, { action: 'promote', ...refOf(next) });
+}
+
+function knows(world: World, worker: SwarmNode, managers: SwarmNode[]): boolean {
+  if (world.nowMs - world.since.managersMs >= HEARD_WITHIN_MS) return true;
+  const status = peerOf(world, worker)?.status.swarm;
+  const hosts = managers.flatMap(node => [
+    node.address,
+    peerOf(world, node)?.status.address,
+    isSelf(world, node) && world.self.address,
+  ]);
+  return status?.state !== 'active' || status.managers.every(at => hosts.includes(at.replace(/:\d+$/, '')));
 }
 
 function shrink(world: World, { managers, reachable, wished }: Roster): Decision | undefined {
@@ -139,6 +158,12 @@ function isLeaving(world: World, node: SwarmNode): boolean {
   return (world.nodes ?? []).filter(other => other.role === 'manager' && other.reachable).length >= 3;
 }
 
+/** The swarm refuses to demote one that never came as far as Raft («can't find manager in raft memberlist»). */
+const unmake = (node: SwarmNode): Step =>
+  node.voter || node.state !== 'down'
+    ? { action: 'demote', ...refOf(node) }
+    : { action: 'remove', ...refOf(node), force: true };
+
 /** M3: ghosts of re-flashed cards, those who left, and those who stayed away for too long. */
 export function forget(world: World, nodes: SwarmNode[]): Decision | undefined {
   const managers = nodes.filter(node => node.role === 'manager');
@@ -149,7 +174,7 @@ export function forget(world: World, nodes: SwarmNode[]): Decision | undefined {
     if (node.role === 'worker') return step('M3', why, { action: 'remove', ...refOf(node), force: true });
     const reachable = managers.filter(other => other.reachable && other.nodeId !== node.nodeId);
     if (reachable.length < majority(managers.length)) continue;
-    return step('M3', why, { action: 'demote', ...refOf(node) });
+    return step('M3', why, unmake(node));
   }
   return undefined;
 }

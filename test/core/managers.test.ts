@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { managersFor } from '../../src/core/managers.ts';
 import { majority } from '../../src/core/quorum.ts';
-import { active, engineSwarm, facts, leader, leading, manager, node, nodeIdOf, peer, plan } from './build.ts';
+import { active, engineSwarm, facts, idOf, leader, leading, manager, node, nodeIdOf, peer, plan } from './build.ts';
 
 const gone = { state: 'down' as const, reachable: false };
 /** A peer that is dead: its last words are still known. */
@@ -34,6 +34,17 @@ describe('M1 count', () => {
   it('waits until the one that was promoted is reachable', () => {
     const rising = manager('pi2', { voter: false, reachable: false });
     expect(plan(leading([manager('pi1'), rising, node('pi3')]))).toEqual(['wait: pi2 becomes a manager']);
+  });
+
+  it('waits until the next one has heard who the managers are, but not for long', () => {
+    const now = leading([manager('pi1'), manager('pi2'), node('pi3')]);
+    const old = active('pi3', { managers: ['10.0.0.1:2377', '10.0.0.2:2377', '10.0.0.9:2377'] });
+    now.peers = now.peers.map(it => (it.status.name === 'pi3' ? peer('pi3', { swarm: old }) : it));
+    expect(plan(now)).toEqual(['wait: pi3 has not heard yet who the managers are']);
+    expect(plan(now, 14_000)).toEqual(['wait: pi3 has not heard yet who the managers are']);
+    expect(plan(now, 15_000)).toEqual(['promote pi3']);
+    old.managers.pop();
+    expect(plan(now)).toEqual(['promote pi3']);
   });
 
   it('does not stop at an even count when only one more Pi is there', () => {
@@ -108,6 +119,19 @@ describe('M3 forget', () => {
     const ghost = manager('pi2', { ...gone, nodeId: 'old', labels: { 'pi-swarm.hardware': 'hw-pi2' } });
     const nodes = [manager('pi1'), ghost, node('pi2'), manager('pi3')];
     expect(plan(leading(nodes))).toEqual(['demote pi2']);
+  });
+
+  it('removes a ghost that was promoted and never came as far as Raft: the swarm refuses to demote it', () => {
+    const labels = { 'pi-swarm.hardware': 'hw-pi9' };
+    const ghost = manager('pi4', { ...gone, labels, voter: false });
+    const back = node('pi5', { labels: { ...labels, 'pi-swarm.id': idOf('pi5') } });
+    const now = leading([manager('pi1'), manager('pi2'), manager('pi3'), ghost, back]);
+    now.peers = now.peers.map(it =>
+      it.status.name === 'pi5' ? { ...it, status: { ...it.status, hardware: 'hw-pi9' } } : it,
+    );
+    expect(plan(now)).toEqual(['remove pi4']);
+    ghost.labels = {};
+    expect(plan(now, 60_000)).toEqual(['remove pi4']);
   });
 
   it('does not touch a ghost manager when that could cost the quorum', () => {
