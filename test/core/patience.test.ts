@@ -280,13 +280,13 @@ describe('more patience', () => {
   });
 
   it('waits until the settings can be read, and then comes all the same', () => {
-    const shelf = new Shelf().flap('pi3', 2);
+    const shelf = patient(1).flap('pi3', 2);
     const { settings } = shelf;
     shelf.settings = undefined;
     shelf.flap('pi3');
     shelf.settings = settings;
     shelf.look();
-    expect(shelf.level).toBe('1');
+    expect(shelf.level).toBe('2');
   });
 
   it('is of no use beside a base of 5 s and more', () => {
