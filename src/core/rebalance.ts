@@ -142,10 +142,13 @@ function unevenIn(board: Board, service: SwarmService): { move: Move; gap: numbe
   const nodes = nodesFor(service, board.nodes) ?? [];
   const layout = copyOf(board.layout);
   const count = (node: SwarmNode): number => countOf(layout, service, node);
+  const well = nodes.filter(node => !board.unwell.has(node)).sort((a, b) => nameOf(a).localeCompare(nameOf(b)));
+  // Among equals the one that has more to do in all.
   const fullest = (): SwarmNode | undefined =>
-    nodes
-      .filter(node => !board.unwell.has(node))
-      .reduce<SwarmNode | undefined>((a, b) => (a && count(a) >= count(b) ? a : b), undefined);
+    well.reduce<SwarmNode | undefined>(
+      (a, b) => (a && (count(a) - count(b) || totalOf(layout, a) - totalOf(layout, b)) >= 0 ? a : b),
+      undefined,
+    );
   const from = fullest();
   if (from === undefined) return undefined;
   const least = Math.min(...nodes.filter(node => room(board, layout, service, node)).map(count));

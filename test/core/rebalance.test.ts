@@ -25,6 +25,11 @@ describe('what is uneven', () => {
     ['everything is on one Pi', { web: [6, 0, 0] }, ['web: pi1 → pi2 pi3 pi2 pi3']],
     ['one more than the others is even', { web: [2, 2, 1] }, []],
     ['as few as possible move', { web: [4, 4, 1] }, ['web: pi1 → pi3', 'web: pi2 → pi3']],
+    [
+      'among equals the Pi with more to do in all',
+      { db: [0, 1, 0], web: [3, 3, 0] },
+      ['web: pi2 → pi3', 'web: pi1 → pi3'],
+    ],
     ['two Pis, one task', { web: [1, 0, 0] }, []],
     [
       'the least even service is first',

@@ -51,9 +51,9 @@ describe.skipIf(!canMakeNamespaces)('three Pis with work', () => {
       what: 'a plan',
       is: ({ plan }) => plan.some(({ to }) => to.includes(gone)),
     });
-    expect(before.plan).toEqual(
-      rest.map(from => expect.objectContaining({ service: 'whoami', count: 1, from, to: [gone] })),
-    );
+    const froms = before.plan.map(({ from }) => from).sort();
+    expect(froms).toEqual([...rest].sort());
+    for (const move of before.plan) expect(move).toMatchObject({ service: 'whoami', count: 1, to: [gone] });
     expect(before.waits).toMatch(/steady|down|heard|manager/);
     expect(before.leftAlone.map(({ service }) => service).sort()).toEqual(['db', 'kept']);
 
