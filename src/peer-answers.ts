@@ -104,7 +104,7 @@ const toldPi = z.object({
   hardware: name,
   role: z.enum(['worker', 'manager']),
   state: z.enum(['here', 'lost', 'off', 'left']),
-  cause: z.enum(['silence', 'engine']).optional(),
+  cause: z.enum(['silence', 'engine', 'swarm']).optional(),
   goneAtMs: count.optional(),
   tasks: count.optional(),
   use: z.enum(['active', 'drained', 'paused']),

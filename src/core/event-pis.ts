@@ -125,7 +125,8 @@ function lose(scene: Scene, pi: ToldPi, node: SwarmNode, seen: Seen | undefined)
   // The swarm may give a Pi up before its agent's silence is long enough to be sure.
   if (heard && agent.status.engine === 'ready' && downMs < ENGINE_LIMIT_MS) return;
   pi.state = 'lost';
-  pi.cause = heard && world.nowMs - agent.lastSeenMs < RECENT_MS ? 'engine' : 'silence';
+  const there = heard && world.nowMs - agent.lastSeenMs < RECENT_MS;
+  pi.cause = there ? (agent.status.engine === 'ready' ? 'swarm' : 'engine') : 'silence';
   pi.goneAtMs = wallOf(world, lastWordMs(scene, pi, seen));
   const lost = movableOn(world, node.nodeId).length;
   if (lost > 0) pi.tasks = lost;
@@ -134,17 +135,23 @@ function lose(scene: Scene, pi: ToldPi, node: SwarmNode, seen: Seen | undefined)
 }
 
 function lastWordMs({ world }: Scene, pi: ToldPi, seen: Seen | undefined): number {
-  if (seen === undefined) return world.trouble[pi.nodeId]?.downSinceMs ?? world.nowMs;
+  if (seen === undefined || pi.cause === 'swarm') return world.trouble[pi.nodeId]?.downSinceMs ?? world.nowMs;
   if (pi.cause === 'engine') return seen.engineWordMs;
   return seen.silence?.over === false ? seen.silence.sinceMs : seen.lastWordMs;
 }
+
+const LOST = {
+  silence: ' lost power or its network',
+  engine: '’s Docker Engine went away',
+  swarm: '’s Docker Engine lost the swarm',
+};
 
 const lossKey = ({ nodeId }: ToldPi): string => `lost ${nodeId}`;
 
 /** Once at once, and again when the work runs elsewhere. */
 function tellLoss(scene: Scene, pi: ToldPi, seen: Seen | undefined): void {
   const { tasks = 0, goneAtMs = scene.world.wallMs } = pi;
-  const what = pi.cause === 'engine' ? `${pi.name}’s Docker Engine went away` : `${pi.name} lost power or its network`;
+  const what = `${pi.name}${LOST[pi.cause ?? 'silence']}`;
   const key = lossKey(pi);
   const about = { atMs: goneAtMs, key, ...(tasks > 0 ? { tasks } : {}) };
   const { recoveredMs } = seen ?? {};
@@ -167,7 +174,7 @@ function recover(scene: Scene, pi: ToldPi, seen: Seen | undefined): void {
 function back(scene: Scene, pi: ToldPi, was: ToldPi): void {
   const { world } = scene;
   const seen = seenOf(scene, pi);
-  const silence = was.cause === 'engine' ? undefined : seen?.silence;
+  const silence = was.cause === 'engine' || was.cause === 'swarm' ? undefined : seen?.silence;
   const sinceMs = silence?.sinceMs ?? world.nowMs - Math.max(0, world.wallMs - (was.goneAtMs ?? world.wallMs));
   const durationMs = Math.max(0, Math.round(world.nowMs - sinceMs));
   const what = `${pi.name} is back after ${durationText(durationMs)}`;
@@ -181,6 +188,7 @@ function reasonOf(scene: Scene, was: ToldPi, sinceMs: number, silence: Seen['sil
   const { status } = agentOf(scene.world, was) ?? {};
   if (was.state === 'off') return 'it had been shut down';
   if (was.cause === 'engine') return 'its Docker Engine had stopped';
+  if (was.cause === 'swarm') return 'its Docker Engine had lost the swarm';
   if (status === undefined || silence === undefined) return undefined;
   const { uptimeSeconds } = status.vitals ?? {};
   if (uptimeSeconds !== undefined && uptimeSeconds * 1000 < scene.world.nowMs - sinceMs) return 'it had lost power';

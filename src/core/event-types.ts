@@ -68,8 +68,8 @@ export interface ToldPi {
   hardware: string;
   role: 'worker' | 'manager';
   state: 'here' | 'lost' | 'off' | 'left';
-  /** `engine`: its agent was there, its engine was not. */
-  cause?: 'silence' | 'engine';
+  /** `engine`: its agent was there, its engine was not. `swarm`: both were, but the managers gave the engine up. */
+  cause?: 'silence' | 'engine' | 'swarm';
   goneAtMs?: number;
   tasks?: number;
   /** By a person. */

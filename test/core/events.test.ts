@@ -160,6 +160,17 @@ describe('a Pi that is lost', () => {
     expect(story.turn()).toEqual(['pi4 is back after 10 s · its Docker Engine had stopped']);
   });
 
+  it('whose agent and engine are both there, but whose engine the managers gave up, is told as that', () => {
+    const story = new Story();
+    story.change('pi4', { state: 'down' });
+    expect(story.turn()).toEqual([]);
+    story.pass(5_000);
+    expect(story.turn()).toEqual(['pi4’s Docker Engine lost the swarm']);
+    story.pass(7_000);
+    story.comeBack('pi4');
+    expect(story.turn()).toEqual(['pi4 is back after 12 s · its Docker Engine had lost the swarm']);
+  });
+
   it('is forgotten after a time, or was removed by a person', () => {
     const story = new Story(5);
     story.lose('pi4');
