@@ -103,7 +103,7 @@ function prepareLabSide(directory: string, lab: string, index: number, options: 
     hosts: [options.init === 'systemd' ? 'fd://' : `unix://${ENGINE_SOCKET}`],
     pidfile: '/run/docker.pid',
     'exec-root': '/run/docker',
-    'exec-opts': ['native.cgroupdriver=cgroupfs'],
+    'exec-opts': [`native.cgroupdriver=${options.init === 'systemd' ? 'systemd' : 'cgroupfs'}`],
     'insecure-registries': [labSubnet(lab)],
     ...options.engine,
   };
