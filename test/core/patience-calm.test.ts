@@ -5,7 +5,7 @@ import type { Facts } from '../../src/core/observe.ts';
 import { baseHeartbeatMs } from '../../src/core/patience.ts';
 import { turn } from '../../src/core/turn.ts';
 import { engineSwarm, facts, leader, leading, nodeIdOf, peer, TAG, WISH } from './build.ts';
-import { DAY_MS, MINUTE_MS, patient, Shelf } from './shelf.ts';
+import { DAY_MS, MINUTE_MS, patient, Shelf } from './flapping-shelf.ts';
 
 describe('less patience', () => {
   it('comes with each calm day, one step at a time, down to the base', () => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { baseHeartbeatMs, heartbeatAt, mostLevel } from '../../src/core/patience.ts';
 import { turn } from '../../src/core/turn.ts';
 import { leading, node, nodeIdOf, peer, TAG, WISH } from './build.ts';
-import { MINUTE_MS, patient, Shelf } from './shelf.ts';
+import { MINUTE_MS, patient, Shelf } from './flapping-shelf.ts';
 
 describe('the heartbeat without flaps', () => {
   it.each([

@@ -1,123 +1,95 @@
-/** A leader and its swarm, to look at again and again while Pis come and go: for the tables of H1. */
-import { noticesOf } from '../../src/core/notices.ts';
-import type { Facts, SwarmSettings, World } from '../../src/core/observe.ts';
-import { heartbeatAt } from '../../src/core/patience.ts';
-import { type Decision, sentences } from '../../src/core/step.ts';
+/** A swarm on which the steps of the rules take effect, second by second, while its Pis feel well or not. */
+import type { Facts, World } from '../../src/core/observe.ts';
+import { sentences } from '../../src/core/step.ts';
 import { turn } from '../../src/core/turn.ts';
-import type { Peer, SwarmNode } from '../../src/core/world.ts';
-import { leading, manager, node, nodeIdOf, TAG, WISH } from './build.ts';
+import type { Intent, SwarmNode, SwarmTask, Vitals } from '../../src/core/world.ts';
+import { leading, manager, service } from './build.ts';
 
-export const MINUTE_MS = 60_000;
-export const DAY_MS = 24 * 60 * MINUTE_MS;
-const START_WALL_MS = Date.parse('2026-03-01T12:00:00Z');
+export const HOT: Vitals = { temperatureCelsius: 84 };
+/** Cooler than its limit, but not yet better. */
+export const WARM: Vitals = { temperatureCelsius: 77 };
+export const COOL: Vitals = { temperatureCelsius: 50 };
 
-/** pi1, the leader, looks at a swarm whose settings it changes for real. */
+/** A swarm on which each turn's steps take effect; every Pi's vitals, and what waits, are set by the test. */
 export class Shelf {
-  nowMs = 1_000;
-  wallMs = START_WALL_MS;
-  wish = { ...WISH };
-  peers: Peer[] | undefined;
-  leader = true;
-  settings: SwarmSettings | undefined = {
-    dispatcherHeartbeatMs: 1_000,
-    nodeCertExpiryMs: WISH.nodeCertExpiryMs,
-    labels: { 'pi-swarm.tag': TAG },
-  };
-  /** How often the swarm was written to. */
-  writes = 0;
   nodes: SwarmNode[];
+  vitals: Record<string, Vitals> = {};
+  intents: Record<string, Intent> = {};
+  tasks: SwarmTask[] = [];
+  more: Partial<Facts> = {};
   world: World | undefined;
-  decision: Decision | undefined;
+  /** The steps of each turn that wanted any. */
+  said: string[] = [];
+  /** Writes to nodes for the health of their Pis. */
+  writes = 0;
+  nowMs = 1_000_000;
 
-  constructor(pis = 4) {
-    this.nodes = Array.from({ length: pis }, (_, index) =>
-      index === 0 ? manager('pi1') : node(`pi${index + 1}`, index === 1 ? { role: 'manager', leader: false } : {}),
-    );
-    this.look();
+  constructor(nodes: SwarmNode[]) {
+    this.nodes = nodes;
   }
 
-  get labels(): Record<string, string> {
-    return this.settings?.labels ?? {};
+  facts(): Facts {
+    const now = leading(this.nodes, { tasks: this.tasks, services: [service('web')], ...this.more });
+    const { pi1 } = this.vitals;
+    const peers = now.peers.map(it => {
+      const { name, intent } = it.status;
+      return { ...it, status: { ...it.status, vitals: this.vitals[name] ?? {}, intent: this.intents[name] ?? intent } };
+    });
+    return {
+      ...now,
+      nowMs: this.nowMs,
+      wallMs: 1e12 + this.nowMs,
+      peers,
+      self: pi1 === undefined ? now.self : { ...now.self, vitals: pi1 },
+    };
   }
 
-  get level(): string | undefined {
-    return this.labels['pi-swarm.patience'];
-  }
-
-  get heartbeatMs(): number | undefined {
-    return this.settings?.dispatcherHeartbeatMs;
-  }
-
-  /** Both clocks go on. */
-  wait(ms: number): this {
-    this.nowMs += ms;
-    this.wallMs += ms;
-    return this;
-  }
-
-  /** One turn of the leader, or of one that does not lead; `tune` is carried out. @returns it as a sentence, or nothing */
-  look(): string[] {
-    const nodes = this.leader ? this.nodes : this.nodes.map(it => ({ ...it, leader: it.hostname === 'pi2' }));
-    const facts: Partial<Facts> = { nowMs: this.nowMs, wallMs: this.wallMs, wish: this.wish };
-    if (this.settings !== undefined) facts.settings = structuredClone(this.settings);
-    const now = leading(nodes, facts);
-    if (this.settings === undefined) delete now.settings;
-    const result = turn(this.peers === undefined ? now : { ...now, peers: this.peers }, this.world);
-    this.world = result.world;
-    this.decision = result.decision;
-    for (const step of result.decision.steps) {
-      if (step.action !== 'tune' || this.settings === undefined) continue;
-      const { dispatcherHeartbeatMs, nodeCertExpiryMs } = step;
-      this.settings = { dispatcherHeartbeatMs, nodeCertExpiryMs, labels: { ...this.labels, ...step.labels } };
-      this.writes++;
+  turn(): void {
+    const { world, decision } = turn(this.facts(), this.world);
+    this.world = world;
+    if (decision.steps.length > 0) this.said.push(...sentences(decision));
+    for (const step of decision.steps) {
+      if (step.action !== 'pause' && step.action !== 'activate' && step.action !== 'label') continue;
+      const availability = { pause: 'pause', activate: 'active', label: undefined }[step.action] as 'pause' | undefined;
+      this.writes += 1;
+      this.nodes = this.nodes.map(it => (it.nodeId === step.node ? changed(it, step.labels, availability) : it));
     }
-    return sentences(result.decision).filter(it => it.startsWith('tune '));
   }
 
-  set(name: string, more: Partial<SwarmNode>): this {
-    this.nodes = this.nodes.map(it => (it.hostname === name ? { ...it, ...more } : it));
-    return this;
+  /** A turn each second; what it said meanwhile. */
+  for(seconds: number): string[] {
+    this.said = [];
+    for (let second = 0; second < seconds; second += 1) {
+      this.nowMs += 1_000;
+      this.turn();
+    }
+    return this.said;
   }
 
-  go(name: string): this {
-    this.set(name, { state: 'down' }).look();
-    return this;
-  }
-
-  back(name: string): this {
-    this.set(name, { state: 'ready' }).look();
-    return this;
-  }
-
-  flap(name: string, times = 1, downMs = 5_000): this {
-    for (let time = 0; time < times; time++) this.go(name).wait(downMs).back(name).wait(1_000);
-    return this;
-  }
-
-  /** A leader that was started a moment ago: it remembers nothing. */
-  restart(): this {
-    this.world = undefined;
-    return this;
-  }
-
-  notices() {
-    if (this.world === undefined) throw new Error('it has not looked yet');
-    return noticesOf(this.world, { refusals: { count: 0 }, clockBehind: false, notices: [] });
+  at(name: string): SwarmNode {
+    const found = this.nodes.find(({ hostname }) => hostname === name);
+    if (found === undefined) throw new Error(`no ${name}`);
+    return found;
   }
 }
 
-/** A leader that finds the swarm at that level, for so long. */
-export const patient = (level: number, ageMs = 0, shelf = new Shelf()): Shelf => {
-  shelf.settings = {
-    dispatcherHeartbeatMs: heartbeatAt(1_000, level),
-    nodeCertExpiryMs: WISH.nodeCertExpiryMs,
-    labels: {
-      'pi-swarm.tag': TAG,
-      'pi-swarm.patience': String(level),
-      'pi-swarm.patience-since': new Date(shelf.wallMs - ageMs).toISOString(),
-      'pi-swarm.patience-node': nodeIdOf('pi3'),
-    },
-  };
-  shelf.look();
-  return shelf;
-};
+function changed(
+  it: SwarmNode,
+  change: Record<string, string | null>,
+  availability?: SwarmNode['availability'],
+): SwarmNode {
+  const labels = Object.entries({ ...it.labels, ...change }).filter(
+    (entry): entry is [string, string] => entry[1] !== null,
+  );
+  return { ...it, labels: Object.fromEntries(labels), availability: availability ?? it.availability };
+}
+
+export const three = () => new Shelf([manager('pi1'), manager('pi2'), manager('pi3')]);
+export const waiting = (serviceId = 'web'): SwarmTask => ({
+  id: 'waits',
+  serviceId,
+  nodeId: '',
+  slot: 9,
+  state: 'pending',
+  desired: 'running',
+});
