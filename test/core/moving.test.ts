@@ -78,6 +78,17 @@ describe('a Pi that goes', () => {
     expect(plan(world([web(2)], [task(2, 'pi3')]))).toEqual(['drain pi2']);
   });
 
+  it('waits for its turn while the same service moves away from another one', () => {
+    const nodes = [manager('pi1'), going('pi2'), going('pi3'), node('pi4')];
+    const two = [
+      peer('pi2', { intent: 'shutdown', swarm: active('pi2') }),
+      peer('pi3', { intent: 'shutdown', swarm: active('pi3') }),
+    ];
+    const services = [web(2, { move: leave('surge') })];
+    const tasks = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi4', { state: 'starting' })];
+    expect(plan(leading(nodes, { services, tasks, peers: two }))).toEqual([expect.stringMatching(/^wait: /)]);
+  });
+
   it('moves nothing where nobody else can take it', () => {
     const nodes = [manager('pi1', { availability: 'drain' }), going('pi2'), node('pi3', { availability: 'pause' })];
     expect(plan(leading(nodes, { services: [web(1)], tasks: [task(1, 'pi2')], peers: peers() }))).toEqual([

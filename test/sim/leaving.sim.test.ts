@@ -1,157 +1,91 @@
-import { describe, expect, it } from 'vitest';
-import type { ServiceWish } from '../../src/ports.ts';
-import type { FakeServices } from '../fakes/engine-services.ts';
+import { describe, it } from 'vitest';
 import { SimCluster } from './cluster.ts';
 import type { SimPi } from './pi.ts';
+import { Work } from './work.ts';
 
 /** PI_SWARM_SEED replays one history; PI_SWARM_SEEDS asks for more of them. */
 const seeds = process.env.PI_SWARM_SEED
   ? [Number(process.env.PI_SWARM_SEED)]
   : Array.from({ length: Number(process.env.PI_SWARM_SEEDS ?? 15) }, (_, index) => index + 1);
 
-const service = (name: string, more: Partial<ServiceWish>): ServiceWish => ({
-  name,
-  image: 'web',
-  platforms: [],
-  ports: [],
-  env: [],
-  constraints: [],
-  labels: {},
-  mounts: [],
-  networks: [],
-  restartDelayMs: 100,
-  ...more,
-});
-
-/** A cluster with work, and what has to hold of it at every moment. */
-class Work {
-  readonly sim: SimCluster;
-  readonly #specs = new Map<string, object>();
-
-  constructor(sim: SimCluster) {
-    this.sim = sim;
-  }
-
-  get services(): FakeServices {
-    const [swarm] = this.sim.swarms.swarms();
-    if (swarm === undefined) throw new Error('there is no swarm');
-    return swarm.services;
-  }
-
-  get leader(): SimPi {
-    const [swarm] = this.sim.swarms.swarms();
-    const pi = this.sim.pis.find(({ engine }) => engine.nodeId !== '' && engine.nodeId === swarm?.leader);
-    if (pi === undefined) throw new Error('there is no leader');
-    return pi;
-  }
-
-  async begin(): Promise<void> {
-    const { sim } = this;
-    for (const pi of sim.pis) pi.powerOn();
-    await sim.until('everybody is in', () => sim.pis.every(pi => pi.world?.swarm.state === 'active'), 60_000);
-    await sim.run(15_000);
-    const ingress = (published: number): ServiceWish['ports'] => [
-      { protocol: 'tcp', published, target: 80, mode: 'ingress' },
-    ];
-    const wishes = [
-      service('web', { replicas: 1 + Math.floor(sim.random() * 7), ports: ingress(80), labels: { team: 'a' } }),
-      service('single', { replicas: 1, ports: ingress(81), constraints: ['node.hostname!=nobody'] }),
-      service('everywhere', {}),
-    ];
-    for (const wish of wishes) await this.leader.engine.serviceCreate(wish);
-    await sim.until('all run', () => this.isComplete(), 20_000);
-    for (const { name } of wishes) this.#specs.set(name, this.services.spec(name));
-    await sim.until(
-      'every Pi answers on the published ports',
-      () => sim.pis.every(pi => pi.mesh.targets().size === 2) && this.problem() === undefined,
-      60_000,
-    );
-  }
-
-  isComplete(): boolean {
-    return this.services.list().every(({ running, desired }) => running === desired);
-  }
-
-  /** Those that answer: what runs on a Pi without power does not. */
-  answering(): Map<string, { service: string; address: string }> {
-    const containers = new Set(this.sim.pis.flatMap(pi => [...pi.engine.containers]));
-    const tasks = this.services.listTasks().filter(task => task.desired === 'running' && task.state === 'running');
-    const alive = tasks.filter(({ id }) => containers.has(id));
-    return new Map(
-      alive.map(({ id, serviceId, ingressAddress = '' }) => [id, { service: serviceId, address: ingressAddress }]),
-    );
-  }
-
-  /** As many tasks as wished, and no Pi sends a request to one that does not answer. */
-  problem(): string | undefined {
-    const answering = [...this.answering().values()];
-    for (const { id, name, replicas } of this.services.list()) {
-      const count = answering.filter(task => task.service === id).length;
-      if (replicas !== undefined && count < replicas) return `${count} of ${replicas} tasks of ${name} run`;
-    }
-    const addresses = new Set(answering.map(({ address }) => address));
-    for (const pi of this.sim.pis.filter(({ running }) => running)) {
-      for (const [port, targets] of pi.mesh.targets()) {
-        if (targets.length === 0) return `${pi.name} refuses port ${port}`;
-        const dead = targets.find(target => !addresses.has(target));
-        if (dead !== undefined) return `${pi.name} sends requests for port ${port} to ${dead}, where nothing runs`;
-      }
-    }
-    return undefined;
-  }
-
-  /** @throws when something is wrong at any moment until then */
-  async smoothly(what: string, fact: () => boolean, limitMs: number): Promise<void> {
-    await this.sim.until(
-      what,
-      () => {
-        const problem = this.problem();
-        if (problem !== undefined) throw new Error(`${problem}\n${this.sim.report()}`);
-        return fact();
-      },
-      limitMs,
-    );
-  }
-
-  /** Asks it to go, and takes its power when it says that it may. */
-  async sendAway(pi: SimPi, intent: 'leave' | 'shutdown'): Promise<void> {
-    this.sim.note(`${pi.name}: is to ${intent}, ${this.leader.name} leads`);
-    await pi.intend(intent);
-    const gone = (): boolean => (intent === 'leave' ? pi.memory.intent === 'left' : pi.decision?.mayStop === true);
-    await this.smoothly(`${pi.name} may go`, gone, 90_000);
-    this.sim.note(`${pi.name}: goes`);
-    pi.powerOff();
-  }
-
-  /** Nothing of any move is left: the specs are as they were. */
-  async isAsBefore(): Promise<void> {
-    await this.sim.until(
-      'no move is under way, and all run',
-      () => this.isComplete() && this.services.list().every(({ move }) => move === undefined),
-      120_000,
-    );
-    for (const [name, spec] of this.#specs) expect(this.services.spec(name)).toEqual(spec);
-  }
-}
+const intentOf = (sim: SimCluster): 'leave' | 'shutdown' => (sim.random() < 0.5 ? 'leave' : 'shutdown');
 
 describe('a Pi that goes in order', () => {
   it.each(seeds)('seed %i: no task is missed and no request goes to one that has gone', async seed => {
-    const sim = new SimCluster({ seed, pis: 2 + (seed % 5) });
+    const sim = new SimCluster({ seed, pis: 2 + (seed % 5), lose: seed % 3 === 0 ? 0.05 : 0 });
     const work = new Work(sim);
     await work.begin();
-    const goers = [work.leader, ...sim.pis].filter((pi, index, all) => all.indexOf(pi) === index).slice(0, 3);
+    const goers = [...new Set([work.leader, ...sim.pis])].slice(0, 3);
     for (const pi of goers) {
       if (sim.pis.filter(({ running }) => running).length === 1) break;
-      await work.sendAway(pi, sim.random() < 0.5 ? 'leave' : 'shutdown');
-      await work.smoothly('a moment', () => true, 1_000);
-      if (sim.random() < 0.5) {
-        sim.note(`${pi.name}: comes back`);
-        if (pi.memory.intent === 'left') await pi.intend('stay');
-        pi.powerOn();
-        await work.sim.until('it is back', () => pi.world?.swarm.state === 'active', 60_000);
+      await work.ask(pi, intentOf(sim));
+      await work.smoothly(`${pi.name} has gone`, () => work.hasGone(pi), 90_000);
+      await work.calm(1_000);
+      if (sim.random() < 0.6) {
+        await work.comeBack(pi);
+        await work.smoothly('it is back', () => pi.world?.swarm.state === 'active', 60_000);
       }
-      await sim.run(20_000);
+      // Long enough for the load to even out.
+      await work.calm(60_000);
     }
+    await work.isAsBefore();
+  });
+
+  it.each(seeds)('seed %i: two at once, and still nothing is missed', async seed => {
+    const sim = new SimCluster({ seed, pis: 5 });
+    const work = new Work(sim);
+    await work.begin();
+    const goers = [sim.pis[seed % 5], sim.pis[(seed + 1 + (seed % 4)) % 5]].filter(pi => pi !== undefined);
+    for (const pi of goers) {
+      await work.ask(pi, intentOf(sim));
+      await work.calm(sim.random() * 4_000);
+    }
+    const gone = (): boolean => goers.map(pi => work.hasGone(pi)).every(Boolean);
+    await work.smoothly('both have gone', gone, 120_000);
+    await work.calm(30_000);
+    await work.isAsBefore();
+  });
+});
+
+describe('when something goes wrong while a Pi goes', () => {
+  it.each(seeds)('seed %i: agents that are killed between any two steps leave no move behind', async seed => {
+    const sim = new SimCluster({ seed, pis: 3 + (seed % 4) });
+    const work = new Work(sim);
+    await work.begin();
+    const killSometimes = (pi: SimPi): void => {
+      if (sim.random() > 0.2) return;
+      sim.note(`${pi.name}: agent killed`);
+      pi.killAgent();
+      void sim.clock.sleep(1_000).then(() => {
+        if (pi.engine.state() !== 'absent' && !pi.running) void pi.startAgent();
+      });
+    };
+    sim.beforeStep = killSometimes;
+    sim.afterStep = killSometimes;
+    const [goer] = [...sim.pis].sort(() => sim.random() - 0.5);
+    if (goer === undefined) throw new Error('nobody is there');
+    await work.ask(goer, 'leave');
+    await sim.until(`${goer.name} has gone`, () => work.hasGone(goer), 120_000);
+    sim.beforeStep = () => {};
+    sim.afterStep = () => {};
+    await sim.run(20_000);
+    await work.isAsBefore();
+  });
+
+  it.each(seeds)('seed %i: a leader that loses power in the middle leaves no move behind', async seed => {
+    const sim = new SimCluster({ seed, pis: 3 + (seed % 4) });
+    const work = new Work(sim);
+    await work.begin();
+    const { leader } = work;
+    const [goer] = sim.pis.filter(pi => pi !== leader).sort(() => sim.random() - 0.5);
+    if (goer === undefined) throw new Error('nobody is there');
+    await work.ask(goer, intentOf(sim));
+    await work.calm(sim.random() * 4_000);
+    sim.note(`${leader.name}: power cut, it leads`);
+    leader.powerOff();
+    await sim.until(`${goer.name} has gone`, () => work.hasGone(goer), 120_000);
+    await work.comeBack(leader);
+    await sim.run(20_000);
     await work.isAsBefore();
   });
 });
