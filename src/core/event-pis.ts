@@ -1,10 +1,23 @@
 /** Events of single Pis: they come, go, are lost and come back, change their role and whether they are used. Pure. */
 
-import { agentOf, goingOf, identify, isOwn, peerOn, type Scene, say, seenOf, wallOf } from './event-scene.ts';
+import {
+  agentOf,
+  goingOf,
+  identify,
+  isOwn,
+  isSilent,
+  peerOn,
+  type Scene,
+  say,
+  seenOf,
+  silentSince,
+  wallOf,
+} from './event-scene.ts';
 import type { News, ToldPi } from './event-types.ts';
 import { tellUse } from './event-use.ts';
 import { durationText, lineOf, tasksText } from './event-words.ts';
 import { isLost } from './moving.ts';
+import type { World } from './observe.ts';
 import { missingOf, movableOn, type Seen } from './witness.ts';
 import type { SwarmNode } from './world.ts';
 
@@ -12,6 +25,8 @@ import type { SwarmNode } from './world.ts';
 const AGENT_LIMIT_MS = 10_000;
 /** An engine that is Down while its agent is heard: its last words may still be on their way. */
 const ENGINE_LIMIT_MS = 5_000;
+/** So long an agent that is heard again may take to say more than that it is there. */
+const WORDS_LIMIT_MS = 10_000;
 /** An agent from which a word came so recently is there, whatever its engine does. */
 const RECENT_MS = 3_000;
 
@@ -45,6 +60,7 @@ function greet(scene: Scene, node: SwarmNode): void {
   const { told, world } = scene;
   if (node.state !== 'ready' || told.ghosts.includes(node.nodeId)) return;
   const pi = identify(world, node);
+  if (!isKnown(world, seenOf(scene, pi))) return;
   const anonymous = pi.id === '' && Math.abs(world.wallMs - node.createdAtMs) < AGENT_LIMIT_MS;
   if (anonymous) return;
   const first = told.pis.length === 0;
@@ -67,12 +83,12 @@ function greet(scene: Scene, node: SwarmNode): void {
 function presence(scene: Scene, pi: ToldPi, node: SwarmNode): void {
   const { world } = scene;
   const seen = seenOf(scene, pi);
-  const silent = seen?.silence?.over === false;
+  const silent = isSilent(seen);
   const gone = node.state === 'down' || isLost(world, node);
   const agent = agentOf(world, pi);
   // A Pi that is there as another node is not back as this one.
   const isHere = agent === undefined || peerOn(world, node) === agent;
-  const isBack = node.state === 'ready' && !silent && isHere;
+  const isBack = node.state === 'ready' && !silent && isHere && isKnown(world, seen);
   if (pi.state === 'here') {
     const going = goingOf(seen, node);
     if (going === 'leave' && (gone || agent?.status.intent === 'left')) leave(scene, pi, seen);
@@ -87,6 +103,12 @@ function presence(scene: Scene, pi: ToldPi, node: SwarmNode): void {
   pi.state = 'here';
 }
 
+/** It has said how it is by now, or it is not going to. */
+function isKnown({ nowMs }: World, seen: Seen | undefined): boolean {
+  const { overMs, fresh = false } = seen?.silence ?? {};
+  return overMs === undefined || fresh || nowMs - overMs >= WORDS_LIMIT_MS;
+}
+
 function leave(scene: Scene, pi: ToldPi, seen: Seen | undefined): void {
   const { world } = scene;
   pi.state = 'left';
@@ -95,7 +117,7 @@ function leave(scene: Scene, pi: ToldPi, seen: Seen | undefined): void {
 
 function shutDown(scene: Scene, pi: ToldPi, seen: Seen | undefined): void {
   const { world } = scene;
-  const endMs = seen?.silence?.over === false ? seen.silence.sinceMs : world.nowMs;
+  const endMs = silentSince(seen) ?? world.nowMs;
   pi.state = 'off';
   pi.goneAtMs = wallOf(world, endMs);
   const what = `${pi.name} was shut down`;
@@ -137,7 +159,7 @@ function lose(scene: Scene, pi: ToldPi, node: SwarmNode, seen: Seen | undefined)
 function lastWordMs({ world }: Scene, pi: ToldPi, seen: Seen | undefined): number {
   if (seen === undefined || pi.cause === 'swarm') return world.trouble[pi.nodeId]?.downSinceMs ?? world.nowMs;
   if (pi.cause === 'engine') return seen.engineWordMs;
-  return seen.silence?.over === false ? seen.silence.sinceMs : seen.lastWordMs;
+  return silentSince(seen) ?? seen.lastWordMs;
 }
 
 const LOST = {
@@ -176,11 +198,12 @@ function back(scene: Scene, pi: ToldPi, was: ToldPi): void {
   const seen = seenOf(scene, pi);
   const silence = was.cause === 'engine' || was.cause === 'swarm' ? undefined : seen?.silence;
   const sinceMs = silence?.sinceMs ?? world.nowMs - Math.max(0, world.wallMs - (was.goneAtMs ?? world.wallMs));
-  const durationMs = Math.max(0, Math.round(world.nowMs - sinceMs));
+  const backMs = Math.max(silence?.overMs ?? 0, seen?.readyMs ?? world.nowMs);
+  const durationMs = Math.max(0, Math.round(Math.min(world.nowMs, backMs) - sinceMs));
   const what = `${pi.name} is back after ${durationText(durationMs)}`;
   const parts = [reasonOf(scene, was, sinceMs, silence)];
   for (const key of ['cause', 'goneAtMs', 'tasks'] as const) delete pi[key];
-  say(scene, pi, 'back', lineOf({ what, parts }), { durationMs });
+  say(scene, pi, 'back', lineOf({ what, parts }), { atMs: wallOf(world, sinceMs + durationMs), durationMs });
 }
 
 /** From afar a Pi without power and one without network look the same; when it is back, it knows. */
@@ -189,7 +212,7 @@ function reasonOf(scene: Scene, was: ToldPi, sinceMs: number, silence: Seen['sil
   if (was.state === 'off') return 'it had been shut down';
   if (was.cause === 'engine') return 'its Docker Engine had stopped';
   if (was.cause === 'swarm') return 'its Docker Engine had lost the swarm';
-  if (status === undefined || silence === undefined) return undefined;
+  if (status === undefined || silence?.fresh !== true) return undefined;
   const { uptimeSeconds } = status.vitals ?? {};
   if (uptimeSeconds !== undefined && uptimeSeconds * 1000 < scene.world.nowMs - sinceMs) return 'it had lost power';
   return status.boot === silence.boot ? 'it had lost its network' : 'its agent had stopped';

@@ -26,6 +26,12 @@ export const agentOf = ({ peers }: World, { id }: { id: string }): Peer | undefi
 
 export const seenOf = ({ seen }: Scene, { id }: { id: string }): Seen | undefined => seen.pis[id];
 
+/** Since when nothing is heard of it; undefined while something is. Monotonic ms. */
+export const silentSince = (seen: Seen | undefined): number | undefined =>
+  seen?.silence !== undefined && seen.silence.overMs === undefined ? seen.silence.sinceMs : undefined;
+
+export const isSilent = (seen: Seen | undefined): boolean => silentSince(seen) !== undefined;
+
 /** Milliseconds since 1970 of a monotonic moment. */
 export const wallOf = (world: World, atMs: number): number => world.wallMs - (world.nowMs - atMs);
 

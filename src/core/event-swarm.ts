@@ -1,5 +1,5 @@
 /** Events of the swarm as a whole: who leads it, work that moved, how patient it is, two that became one. Pure. */
-import type { Scene } from './event-scene.ts';
+import { type Scene, silentSince } from './event-scene.ts';
 import { durationText, lineOf, routeText, tasksText } from './event-words.ts';
 import { PATIENCE_NODE_LABEL } from './patience.ts';
 import { type SeenMove, spreadOf } from './witness.ts';
@@ -20,8 +20,8 @@ function leader({ world, told, seen, say }: Scene): void {
   const before = told.pis.find(({ nodeId }) => nodeId === told.leader);
   told.leader = swarm.nodeId;
   const pi = world.self.name;
-  const silence = before && seen.pis[before.id]?.silence;
-  const lostMs = silence?.over === false ? Math.round(world.nowMs - silence.sinceMs) : undefined;
+  const sinceMs = before && silentSince(seen.pis[before.id]);
+  const lostMs = sinceMs === undefined ? undefined : Math.round(world.nowMs - sinceMs);
   const after = before === undefined ? '' : `, after ${before.name}`;
   const parts = [lostMs === undefined ? undefined : `nobody led it for ${durationText(lostMs)}`];
   const what = `${pi} leads the swarm now${after}`;

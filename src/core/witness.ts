@@ -3,7 +3,7 @@
  * when its work ran elsewhere. Every Pi keeps it, so that one that has just become the leader can tell what happened before.
  */
 import { LEAVING_LABEL, type World } from './observe.ts';
-import type { NodeId, Peer, ServiceMove, SwarmNode, SwarmTask } from './world.ts';
+import type { NodeId, Peer, ServiceMove, SwarmNode, SwarmTask, Vitals } from './world.ts';
 
 /** Of Pis that are gone: more than any shelf has, and no longer than anybody asks how long. */
 const SEEN_MAX = 1024;
@@ -16,12 +16,25 @@ export interface Seen {
   engineWordMs: number;
   /** Running tasks that can run elsewhere, as far as known. */
   tasks: number;
-  /** The last silence that was taken for death; `boot` is the agent's from before. It may be over. */
-  silence?: { sinceMs: number; boot: string; over: boolean };
+  /** The last silence that was taken for death. */
+  silence?: Silence;
+  /** Managers: since when its node has been Ready. */
+  readyMs?: number;
   /** It gives its work away. */
   going?: { mark: Mark; sinceMs: number; tasks: number };
   /** Leader: when its node was no longer ready and everything that ran there ran elsewhere. */
   recoveredMs?: number;
+}
+
+export interface Silence {
+  sinceMs: number;
+  /** What it had said last. */
+  boot: string;
+  uptimeSeconds?: number;
+  /** When the first word came again. */
+  overMs?: number;
+  /** It has said something new of itself since: an agent that has only just begun answers before it knows what to say. */
+  fresh?: boolean;
 }
 
 /** It leaves for good, it shuts down, or a person takes its work away. */
@@ -51,7 +64,7 @@ export function witness(world: World, before: Witness): Witness {
     if (nowMs - seen.lastWordMs < SEEN_FOR_MS) pis[id] = seen;
   }
   for (const peer of world.peers) pis[peer.id] = look(world, peer, before.pis[peer.id]);
-  const own = { intent: memory.intent, engine: world.engine, boot: self.boot, tasks: world.runningTasks };
+  const own = { intent: memory.intent, engine: world.engine, boot: self.boot, tasks: world.runningTasks, vitals: {} };
   const known = { id: self.id, liveness: 'alive' as const, lastSeenMs: nowMs, nodeId: nodeIdOf(world.swarm) };
   pis[self.id] = seenOf(world, { ...known, ...own }, before.pis[self.id]);
   return { pis, ...movesOf(world, before) };
@@ -61,6 +74,7 @@ interface Sight
   extends Pick<Peer, 'id' | 'liveness' | 'lastSeenMs'>,
     Pick<Peer['status'], 'intent' | 'engine' | 'boot' | 'tasks'> {
   nodeId: string;
+  vitals?: Vitals;
 }
 
 const nodeIdOf = (swarm: World['swarm']): string => ('nodeId' in swarm ? swarm.nodeId : '');
@@ -75,8 +89,10 @@ function seenOf(world: World, it: Sight, before: Seen | undefined): Seen {
     engineWordMs: it.engine === 'ready' || before === undefined ? it.lastSeenMs : before.engineWordMs,
     tasks: world.tasks === undefined ? it.tasks : movableOn(world, it.nodeId).length,
   };
-  const silence = silenceOf(it, before);
+  const silence = silenceOf(it, before, world.nowMs);
   if (silence !== undefined) seen.silence = silence;
+  const readyMs = before?.readyMs ?? (node?.state === 'ready' ? world.nowMs : undefined);
+  if (readyMs !== undefined && (world.nodes === undefined || node?.state === 'ready')) seen.readyMs = readyMs;
   const going = goingOf(world, it, node, before);
   if (going !== undefined) seen.going = going;
   const recoveredMs = node && recoveredAt(world, node, before);
@@ -84,11 +100,19 @@ function seenOf(world: World, it: Sight, before: Seen | undefined): Seen {
   return seen;
 }
 
-function silenceOf(it: Sight, before: Seen | undefined): Seen['silence'] {
+function silenceOf(it: Sight, before: Seen | undefined, nowMs: number): Silence | undefined {
   const known = before?.silence;
+  const { uptimeSeconds } = it.vitals ?? {};
+  if (it.liveness === 'dead') {
+    if (known !== undefined && known.overMs === undefined) return known;
+    const silence: Silence = { sinceMs: it.lastSeenMs, boot: it.boot };
+    return uptimeSeconds === undefined ? silence : { ...silence, uptimeSeconds };
+  }
   // A pause of this Pi's own excuses everybody's silence; only a word ends it.
-  if (it.liveness !== 'dead') return known && { ...known, over: known.over || it.lastSeenMs > known.sinceMs };
-  return known?.over === false ? known : { sinceMs: it.lastSeenMs, boot: it.boot, over: false };
+  if (known === undefined || it.lastSeenMs <= known.sinceMs || known.fresh) return known;
+  const overMs = known.overMs ?? nowMs;
+  const fresh = it.boot !== known.boot || uptimeSeconds === undefined || uptimeSeconds !== known.uptimeSeconds;
+  return fresh ? { ...known, overMs, fresh } : { ...known, overMs };
 }
 
 function goingOf(world: World, it: Sight, node: SwarmNode | undefined, before: Seen | undefined): Seen['going'] {

@@ -130,6 +130,31 @@ describe('a Pi that is lost', () => {
     expect(story.turn()).toHaveLength(1);
   });
 
+  it('is back when it has said how it is: an agent that has only just begun answers before it knows', () => {
+    const story = new Story();
+    story.lose('pi4', 5_000);
+    story.turn();
+    story.pass(20_000);
+    story.agent('pi4', {}, { liveness: 'alive' });
+    story.change('pi4', { state: 'ready' });
+    expect(story.turn()).toEqual([]);
+    story.pass(3_000);
+    story.agent('pi4', { boot: 'new', vitals: { uptimeSeconds: 9 } });
+    expect(story.turn()).toEqual(['pi4 is back after 25 s · it had lost power']);
+  });
+
+  it('is back without a reason when it says nothing new of itself for long', () => {
+    const story = new Story();
+    story.lose('pi4', 5_000);
+    story.turn();
+    story.pass(20_000);
+    story.agent('pi4', {}, { liveness: 'alive' });
+    story.change('pi4', { state: 'ready' });
+    story.turn();
+    story.pass(10_000);
+    expect(story.turn()).toEqual(['pi4 is back after 25 s']);
+  });
+
   it('is not back because this Pi stood still for a moment and blames nobody for silence', () => {
     const story = new Story();
     story.lose('pi4');
@@ -199,7 +224,11 @@ describe('a Pi that is lost', () => {
     story.turn();
     story.pass(56_000);
     story.nodes = [...story.nodes, node('pi4', { nodeId: 'node-new' })];
-    story.agent('pi4', { swarm: active('pi4', { nodeId: 'node-new' }) }, { liveness: 'alive' });
+    story.agent(
+      'pi4',
+      { swarm: active('pi4', { nodeId: 'node-new' }), vitals: { uptimeSeconds: 1e6 } },
+      { liveness: 'alive' },
+    );
     expect(story.turn()).toEqual(['pi4 is back after 60 s · it had lost its network']);
   });
 });

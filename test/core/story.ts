@@ -7,8 +7,6 @@ import { NOTHING_SEEN, type Witness, witness } from '../../src/core/witness.ts';
 import type { Peer, SwarmNode, SwarmService, SwarmTask } from '../../src/core/world.ts';
 import { active, engineSwarm, idOf, leading, manager, node, nodeIdOf, peer, service } from './build.ts';
 
-const BOOT_UPTIME_SECONDS = 5_000;
-
 export class Story {
   nowMs = 1_000_000;
   wallMs = Date.parse('2026-05-01T16:41:00Z');
@@ -37,7 +35,7 @@ export class Story {
   /** Something new about the agent of a Pi, or the agent of a new Pi. */
   agent(name: string, status: Partial<Peer['status']> = {}, rest: Partial<Peer> = {}): void {
     const before = this.#peers.get(name);
-    const vitals = { uptimeSeconds: BOOT_UPTIME_SECONDS };
+    const vitals = { uptimeSeconds: this.nowMs / 1000 };
     const now = peer(name, { vitals, ...before?.status, ...status }, { ...before, lastSeenMs: this.nowMs, ...rest });
     this.#peers.set(name, { ...now, status: { ...now.status, ...status } });
   }
@@ -82,7 +80,7 @@ export class Story {
 
   /** Its agent and its node are there again. */
   comeBack(name: string, status: Partial<Peer['status']> = {}): void {
-    this.agent(name, status, { liveness: 'alive' });
+    this.agent(name, { vitals: { uptimeSeconds: this.nowMs / 1000 }, ...status }, { liveness: 'alive' });
     this.change(name, { state: 'ready', reachable: this.nodes.find(it => it.hostname === name)?.role === 'manager' });
   }
 
