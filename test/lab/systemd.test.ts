@@ -5,6 +5,7 @@ import {
   agentPid,
   answersEverywhere,
   containersOf,
+  containersOn,
   formed,
   nodesOf,
   oneCluster,
@@ -15,9 +16,11 @@ import {
   tasksOf,
 } from './cluster.ts';
 import { docker, useLab, waitFor } from './harness.ts';
+import { expectUnnoticed, type Traffic, underLoad } from './load.ts';
 
 const DRAIN_TIMEOUT_S = 20;
 const REPLICAS = 4;
+const LOADS = [{ service: 'whoami', port: 80, ratePerSecond: 120 }];
 
 describe.skipIf(!canMakeNamespaces || !existsSync('/usr/lib/systemd/systemd'))('a Pi with systemd', () => {
   const lab = useLab(oneCluster({ init: 'systemd', config: { drainTimeout: `${DRAIN_TIMEOUT_S}s` } }));
@@ -36,7 +39,8 @@ describe.skipIf(!canMakeNamespaces || !existsSync('/usr/lib/systemd/systemd'))('
     const { name } = oneOf(await nodesOf(lab()), role);
     const works = async () => (await everywhere()).some(({ pi }) => pi === name);
     if (!(await works())) {
-      await docker(lab(), name, 'service', 'update', '--force', '--detach', 'whoami');
+      // To its end: a service is not moved while it is updated.
+      await docker(lab(), name, 'service', 'update', '--force', '--quiet', '--no-resolve-image', 'whoami');
       await waitFor(works, { what: `work on ${name}` });
     }
     return name;
@@ -49,6 +53,15 @@ describe.skipIf(!canMakeNamespaces || !existsSync('/usr/lib/systemd/systemd'))('
   /** Who works as seen from the others: the first answer after an election counts. */
   const workers = (pi: string) =>
     waitFor(() => tasksOf(lab(), 'whoami', others(lab(), pi)), { what: 'a manager that answers', is: () => true });
+
+  /** Asks it no more when nothing runs there, as a router does: from then on it may go at any time. */
+  const dropWhenIdle = async (pi: string, { drop }: Traffic) => {
+    const rest = others(lab(), pi);
+    const id = (await nodesOf(lab(), rest)).find(({ name }) => name === pi)?.id ?? '';
+    const what = `${pi} to have nothing to do`;
+    await waitFor(() => containersOn(lab(), id, rest), { what, timeoutMs: 60_000, everyMs: 50, is: n => n === 0 });
+    await drop(pi);
+  };
 
   beforeAll(async () => {
     await formed(lab(), lab().pis(), 3);
@@ -66,11 +79,14 @@ describe.skipIf(!canMakeNamespaces || !existsSync('/usr/lib/systemd/systemd'))('
   it('moves nothing when its agent is restarted, as an upgrade does', async () => {
     const pi = await busy('manager');
     const [before, pid] = [await everywhere(), agentPid(lab(), pi)];
-    for (const verb of ['restart', 'try-restart']) {
-      const began = performance.now();
-      await systemctl(pi, verb, 'pi-swarm');
-      expect(performance.now() - began).toBeLessThan(15_000);
-    }
+    const outcome = await underLoad(lab(), lab().pis(), LOADS, async () => {
+      for (const verb of ['restart', 'try-restart']) {
+        const began = performance.now();
+        await systemctl(pi, verb, 'pi-swarm');
+        expect(performance.now() - began).toBeLessThan(15_000);
+      }
+    });
+    expectUnnoticed(outcome, { whoami: REPLICAS });
     expect(agentPid(lab(), pi)).not.toBe(pid);
     expect(await availability(pi)).toBe('active');
     expect(containersOf(await everywhere()).sort()).toEqual(containersOf(before).sort());
@@ -93,10 +109,14 @@ describe.skipIf(!canMakeNamespaces || !existsSync('/usr/lib/systemd/systemd'))('
     annotate,
   }) => {
     const pi = await busy('manager');
-    const began = performance.now();
-    await systemctl(pi, 'stop', 'pi-swarm');
+    // Its engine and its network stay: it is asked to the end.
+    const outcome = await underLoad(lab(), lab().pis(), LOADS, async () => {
+      const began = performance.now();
+      await systemctl(pi, 'stop', 'pi-swarm');
+      await annotate(`stopped after ${secondsSince(began)} s`);
+    });
+    expectUnnoticed(outcome, { whoami: REPLICAS });
     const tasks = await workers(pi);
-    await annotate(`stopped after ${secondsSince(began)} s`);
     expect(tasks).toHaveLength(REPLICAS);
     expect(tasks.map(task => task.pi)).not.toContain(pi);
     expect(await availability(pi)).toBe('drain');
@@ -114,17 +134,20 @@ describe.skipIf(!canMakeNamespaces || !existsSync('/usr/lib/systemd/systemd'))('
   ] as const) {
     it(`lets its work move before a ${verb} takes engine and network away (${role})`, async ({ annotate }) => {
       const pi = await busy(role);
-      const began = performance.now();
-      await systemctl(pi, verb);
-      await waitFor(() => isOff(pi), { what: `${pi} to be off`, timeoutMs: 100_000 });
+      const outcome = await underLoad(lab(), lab().pis(), LOADS, async traffic => {
+        const began = performance.now();
+        await systemctl(pi, verb);
+        await dropWhenIdle(pi, traffic);
+        await waitFor(() => isOff(pi), { what: `${pi} to be off`, timeoutMs: 100_000 });
+        await annotate(`${verb}: off after ${secondsSince(began)} s`);
+      });
       const tasks = await workers(pi);
-      await annotate(`${verb}: off after ${secondsSince(began)} s`);
+      await lab().powerOn(pi);
+      expectUnnoticed(outcome, { whoami: REPLICAS });
       expect(tasks).toHaveLength(REPLICAS);
       expect(tasks.map(task => task.pi)).not.toContain(pi);
       expect(agentLog(pi)).toMatch(/the Pi shuts down: letting its work move first/);
       expect(ended(pi).slice(-4)).toEqual(['pi-swarm', 'docker', 'containerd', 'lab-network']);
-
-      await lab().powerOn(pi);
       await answersEverywhere(lab(), lab().pis(), containersOf(await everywhere()));
     }, 180_000);
   }
