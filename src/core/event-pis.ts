@@ -25,8 +25,8 @@ import type { SwarmNode } from './world.ts';
 const AGENT_LIMIT_MS = 10_000;
 /** An engine that is Down while its agent is heard: its last words may still be on their way. */
 const ENGINE_LIMIT_MS = 5_000;
-/** So long an agent that is heard again may take to say more than that it is there. */
-const WORDS_LIMIT_MS = 10_000;
+/** So long an agent that is heard again may take to say more than that it is there: its engine may be electing a leader. */
+const WORDS_LIMIT_MS = 30_000;
 /** An agent from which a word came so recently is there, whatever its engine does. */
 const RECENT_MS = 3_000;
 

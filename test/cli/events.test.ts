@@ -1,12 +1,14 @@
 /** `pi-swarm events`, on the real bundle and a real control socket. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { agoMsOf, renderEvents } from '../../src/cli/events.ts';
 import { paintFor } from '../../src/cli/output.ts';
 import type { EventList, EventQuestion } from '../../src/commands/types.ts';
 import { type Chronicle, EMPTY_CHRONICLE, select, write } from '../../src/core/chronicle.ts';
-import type { ClusterEvent, News } from '../../src/core/event-types.ts';
+import { type ClusterEvent, EVENT_KINDS, type News } from '../../src/core/event-types.ts';
 import { EXIT } from '../../src/errors.ts';
 import { FakeManager } from './fakes.ts';
 import { snapshotOf } from './fixtures.ts';
@@ -146,4 +148,12 @@ test.each([
   ['3d', 259_200_000],
 ])('--since %s', (text, ms) => {
   expect(agoMsOf(text)).toBe(ms);
+});
+
+test('docs/mqtt.md explains every kind of event', () => {
+  const text = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'mqtt.md'), 'utf8');
+  const rows = [...text.matchAll(/^\| ((?:`[a-z-]+`(?:, )?)+) \|/gm)].flatMap(
+    ([, words]) => words?.match(/[a-z-]+/g) ?? [],
+  );
+  expect(EVENT_KINDS.filter(kind => !rows.includes(kind))).toEqual([]);
 });

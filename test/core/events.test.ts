@@ -151,7 +151,7 @@ describe('a Pi that is lost', () => {
     story.agent('pi4', {}, { liveness: 'alive' });
     story.change('pi4', { state: 'ready' });
     story.turn();
-    story.pass(10_000);
+    story.pass(30_000);
     expect(story.turn()).toEqual(['pi4 is back after 25 s']);
   });
 
