@@ -61,6 +61,9 @@ export async function underLoad(
       const result = await loads[index]?.stop();
       if (result !== undefined) results[service] = result;
     }
+  } catch (error) {
+    process.stderr.write(`\n--- what happened ---\n${storyOf(lab, results, await watch.stop())}\n`);
+    throw error;
   } finally {
     for (const load of loads) load.kill();
     await watch.stop();

@@ -19,6 +19,9 @@ interface ApiService {
 interface ApiNode {
   ID: string;
   Description: { Hostname: string };
+  Spec: { Role: string; Availability: string };
+  Status: { State: string };
+  ManagerStatus?: { Leader?: boolean; Reachability?: string };
 }
 
 export interface TaskLife {
@@ -91,6 +94,7 @@ export class TaskWatch {
         ]);
         this.#last = pi;
         this.#see(services, tasks, new Map(nodes.map(node => [node.ID, node.Description.Hostname])));
+        for (const node of nodes) this.#tell(`node ${node.Description.Hostname}`, stateOf(node));
         return;
       } catch {
         // Off, a worker, or without a leader: the next one.
@@ -129,6 +133,12 @@ export class TaskWatch {
     this.#states.set(who, what);
     this.#story.push([Date.now(), `${who}: ${what}`]);
   }
+}
+
+function stateOf({ Spec, Status, ManagerStatus }: ApiNode): string {
+  const raft =
+    ManagerStatus === undefined ? 'not in Raft' : `${ManagerStatus.Leader ? 'leads' : ManagerStatus.Reachability}`;
+  return `${Status.State}, ${Spec.Availability}, ${Spec.Role}, ${raft}`;
 }
 
 /** How many tasks of its service ran at the moment that this one ended, itself not counted. */
