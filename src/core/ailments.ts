@@ -151,7 +151,8 @@ function waitingSince({ nowMs, services, tasks }: CareFacts, before: Care | unde
 /** No Pi is left that is well, or there is work that those who are well cannot take. */
 function isNeeded({ nodes, nowMs }: CareFacts, care: Care): boolean {
   if (nodes === undefined) return false;
-  const takesWork = (node: SwarmNode): boolean => node.state === 'ready' && node.availability === 'active';
+  // After a change of leader each node is `unknown` until it has registered.
+  const takesWork = (node: SwarmNode): boolean => node.state !== 'down' && node.availability === 'active';
   if (!nodes.some(node => takesWork(node) && ailmentOf(care, node.nodeId) === undefined)) return true;
   const waitedMs = Object.values(care.waitingSinceMs).map(sinceMs => nowMs - sinceMs);
   return waitedMs.some(ms => ms >= WAITING_AFTER_MS && ms < WAITING_IN_VAIN_MS);

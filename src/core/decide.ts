@@ -1,6 +1,6 @@
 /** Which steps bring the world to the wish. Pure and total: every world has an answer, and most often it is to wait. */
 import { abandon, form, merge, mergeVerdict, swarmLabels } from './formation.ts';
-import { nurse, stepDown } from './health.ts';
+import { nurse } from './health.ts';
 import { delistedBy, goodbye, hasList, REMOVED_GRACE_MS, tend } from './leaving.ts';
 import { forget, manage } from './managers.ts';
 import { advance, rescue } from './moving.ts';
@@ -119,7 +119,6 @@ function lead(world: World, swarm: ActiveSwarm): Decision | undefined {
     forget(world, nodes) ??
     nurse(world, nodes) ??
     acting(manage(world, nodes)) ??
-    stepDown(world, nodes) ??
     rebalance(world)
   );
 }

@@ -1,20 +1,10 @@
-/** Unwell Pis get no new work, and leadership leaves them: H2 and M4 (docs/decisions.md). Leader only. */
-import { AILMENTS, type Ailment, ailmentOf, isPausedAsUnwell, UNWELL_LABEL } from './ailments.ts';
-import { isChanging, isFresh, isSelf, isShort, peerOf, refOf } from './managers.ts';
+/** Unwell Pis get no new work: H2 (docs/decisions.md). Leader only. */
+import { AILMENTS, ailmentOf, isPausedAsUnwell, UNWELL_LABEL } from './ailments.ts';
+import { refOf } from './managers.ts';
 import { startMoves, takesWork } from './moving.ts';
 import { LEAVING_LABEL, type World } from './observe.ts';
 import type { Decision, Step } from './step.ts';
 import type { SwarmNode } from './world.ts';
-
-/** Node label: when its Pi gave leadership away because it was unwell, ms since 1970. Any leader can read it. */
-export const HANDED_OVER_LABEL = 'pi-swarm.handed-over';
-
-/** An election costs 1 to 3 s in which nothing can be changed, once 25 s: not for what passes by itself. */
-const STEP_DOWN_AFTER_MS = 30_000;
-/** All managers of a hot shelf would pass it round. */
-const STEP_DOWN_EVERY_MS = 3_600_000;
-/** What makes a Pi slow, or ends it at any moment. A full disk does not get emptier on another leader. */
-const WEAKENING: readonly Ailment[] = ['under-voltage', 'throttled', 'hot'];
 
 /**
  * H2: new work goes to Pis that are well. Softly: what runs stays, and where the others do not suffice all are used.
@@ -67,45 +57,3 @@ function whileUsed(world: World, node: SwarmNode, spared: boolean): Next | undef
 
 /** Nobody knows how a Pi is whose agent is silent. */
 const isHeard = (world: World, node: SwarmNode): boolean => world.care.health[node.nodeId] !== undefined;
-
-/** M4: a leader that may fail at any moment hands over while it can: 1 to 3 s without a leader instead of 17 to 25 s. */
-export function stepDown(world: World, nodes: SwarmNode[]): Decision | undefined {
-  const own = nodes.find(node => node.leader && isSelf(world, node));
-  if (own === undefined || nodes.some(isChanging)) return undefined;
-  const why = weaknessOf(world, own);
-  if (why === undefined || hasHandedOver(world, nodes)) return undefined;
-  const others = nodes.filter(
-    node => node !== own && node.role === 'manager' && node.reachable && node.state === 'ready',
-  );
-  if (others.length < 2 || others.some(node => isFresh(world, node))) return undefined;
-  if (!others.some(node => isWell(world, node))) return undefined;
-  // While leadership moves nothing is decided: not while anything is under way.
-  const calm = !isShort(world) && (world.services ?? []).every(({ move, updating }) => move === undefined && !updating);
-  if (!calm || nodes.some(node => node.labels[LEAVING_LABEL] !== undefined && node.state === 'ready')) return undefined;
-  const labels = { [HANDED_OVER_LABEL]: `${world.wallMs}` };
-  return {
-    rule: 'M4',
-    why: `the leader is ${why}, and another manager is well`,
-    steps: [
-      { action: 'label', ...refOf(own), labels },
-      { action: 'demote', ...refOf(own) },
-    ],
-  };
-}
-
-/** What weakens it now, and has for long enough. */
-function weaknessOf(world: World, { nodeId }: SwarmNode): Ailment | undefined {
-  return WEAKENING.find(ailment => {
-    const { unwellSinceMs, calmSinceMs } = world.care.health[nodeId]?.[ailment] ?? {};
-    return (
-      unwellSinceMs !== undefined && calmSinceMs === undefined && world.nowMs - unwellSinceMs >= STEP_DOWN_AFTER_MS
-    );
-  });
-}
-
-/** Clocks differ, and some were wrong: a time that is far off, in either direction, says nothing. */
-const hasHandedOver = (world: World, nodes: SwarmNode[]): boolean =>
-  nodes.some(({ labels }) => Math.abs(world.wallMs - Number(labels[HANDED_OVER_LABEL])) < STEP_DOWN_EVERY_MS);
-
-const isWell = (world: World, node: SwarmNode): boolean =>
-  peerOf(world, node)?.liveness === 'alive' && isHeard(world, node) && ailmentOf(world.care, node.nodeId) === undefined;

@@ -1,5 +1,6 @@
 /** How many managers, which, and who is forgotten: M1 count, M2 heal, M3 forget (design §5). Leader only. */
 import { ailmentOf, isPausedAsUnwell } from './ailments.ts';
+import { handOver, stepsDown } from './handover.ts';
 import { HARDWARE_LABEL, ID_LABEL, LEAVING_LABEL, visiblePeers, type World } from './observe.ts';
 import { majority } from './quorum.ts';
 import { type Decision, type NodeRef, type Step, wait } from './step.ts';
@@ -21,13 +22,6 @@ export function managersFor(pis: number, wish: 'auto' | number): number {
  * for 25 s. Seen on 20.10 with one that was promoted 0.1 s before; it takes its log well within a second.
  */
 const HANDOVER_AFTER_MS = 3_000;
-
-/**
- * A worker that becomes a manager asks the managers that it knows for Raft's log. Where it asks one that has just been demoted,
- * its engine gives up («can't initialize raft node») and the swarm keeps a manager that never was one. Seen on 20.10, 0.2 s after
- * a leader had handed over. Workers hear of their managers within seconds; one that does not by then is tried all the same.
- */
-const HEARD_WITHIN_MS = 15_000;
 
 interface Roster {
   managers: SwarmNode[];
@@ -106,19 +100,7 @@ function grow(world: World, managers: SwarmNode[], bench: SwarmNode[], wished: n
   // From an odd count one promotion alone would stay even: wait until there are two to promote, unless one replaces.
   const endsOdd = managers.length % 2 === 0 || bench.length >= 2 || managers.length > staying.length;
   if (!endsOdd) return wait('M1', `${wished} managers are wished, but only one more Pi is ready to be one`);
-  if (!knows(world, next, managers)) return wait('M1', `${next.hostname} has not heard yet who the managers are`);
   return step('M1', `${staying.length} of ${wished} managers`, { action: 'promote', ...refOf(next) });
-}
-
-function knows(world: World, worker: SwarmNode, managers: SwarmNode[]): boolean {
-  if (world.nowMs - world.since.managersMs >= HEARD_WITHIN_MS) return true;
-  const status = peerOf(world, worker)?.status.swarm;
-  const hosts = managers.flatMap(node => [
-    node.address,
-    peerOf(world, node)?.status.address,
-    isSelf(world, node) && world.self.address,
-  ]);
-  return status?.state !== 'active' || status.managers.every(at => hosts.includes(at.replace(/:\d+$/, '')));
 }
 
 function shrink(world: World, { managers, reachable, wished }: Roster): Decision | undefined {
@@ -130,9 +112,11 @@ function shrink(world: World, { managers, reachable, wished }: Roster): Decision
   if (pick === undefined || managers.length === 1) return undefined;
   const left = pick.reachable ? reachable.length - 1 : reachable.length;
   if (left < majority(managers.length - 1)) return undefined;
-  if (isSelf(world, pick) && isMoving(world)) return wait('M1', 'its work moves first');
+  const weak = stepsDown(world, pick);
+  if (isSelf(world, pick) && isMoving(world) && !weak) return wait('M1', 'its work moves first');
   const newest = pick.leader ? reachable.find(node => node !== pick && isFresh(world, node)) : undefined;
   if (newest !== undefined) return wait('M1', `${refOf(newest).name} has only just become a manager`);
+  if (weak) return handOver(world, pick);
   const why = isLeaving(world, pick) ? 'it is leaving' : `${managers.length} managers, ${wished} wished`;
   return step('M1', why, { action: 'demote', ...refOf(pick) });
 }
@@ -147,13 +131,17 @@ export const isShort = (world: World): boolean =>
 export const isHalfOver = (world: World): boolean =>
   world.nowMs - world.since.intentMs >= world.wish.drainTimeoutMs / 2;
 
-export const isFresh = (world: World, node: SwarmNode): boolean =>
+const isFresh = (world: World, node: SwarmNode): boolean =>
   world.nowMs - (world.managerSinceMs[node.nodeId] ?? world.nowMs) < HANDOVER_AFTER_MS;
 
-/** Leaving for good, or a leader that shuts down where two others remain: then leadership is handed over first. */
+/**
+ * Leaving for good, or a leader that shuts down where two others remain (then leadership is handed over first), or that is unwell.
+ * Another one is promoted before it is demoted: an engine asks the Pi that it joined the swarm by for Raft's log, and becomes no
+ * manager where that one is none any more («can't initialize raft node»; 20.10 never asks another one).
+ */
 function isLeaving(world: World, node: SwarmNode): boolean {
   const mark = node.labels[LEAVING_LABEL];
-  if (mark === 'leave') return true;
+  if (mark === 'leave' || stepsDown(world, node)) return true;
   if (mark !== 'shutdown' || !node.leader) return false;
   return (world.nodes ?? []).filter(other => other.role === 'manager' && other.reachable).length >= 3;
 }

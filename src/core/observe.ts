@@ -123,8 +123,6 @@ export interface World extends Omit<Facts, 'engineSwarm'> {
     engineReadyMs: number;
     swarmMs: number;
     intentMs: number;
-    /** Since when Raft reaches the same managers. */
-    managersMs: number;
     /** Since when no manager of my swarm answers; undefined while one does. */
     orphanMs?: number;
   };
@@ -150,7 +148,6 @@ export interface World extends Omit<Facts, 'engineSwarm'> {
 
 export function observe(facts: Facts, before?: World): World {
   const swarm = whoseSwarm(facts);
-  const managerSinceMs = managersSince(facts, before);
   const { engineSwarm: _, ...rest } = facts;
   const kept = (same: boolean, since: number | undefined): number =>
     same && since !== undefined ? since : facts.nowMs;
@@ -161,11 +158,10 @@ export function observe(facts: Facts, before?: World): World {
       startMs: before?.since.startMs ?? facts.nowMs,
       engineReadyMs: kept(facts.engine === before?.engine, before?.since.engineReadyMs),
       swarmMs: kept(sameSwarm(swarm, before?.swarm), before?.since.swarmMs),
-      managersMs: kept(keysOf(managerSinceMs) === keysOf(before?.managerSinceMs), before?.since.managersMs),
       intentMs: kept(facts.memory.intent === before?.memory.intent, before?.since.intentMs),
     },
     trouble: troubles(facts, before),
-    managerSinceMs,
+    managerSinceMs: managersSince(facts, before),
     moves: moveTimes(facts, before?.moves),
     leavingSinceMs: leavingSince(facts, before),
     care: careOf(facts, before?.care),
@@ -252,11 +248,6 @@ function troubles(facts: Facts, before: World | undefined): Record<string, Troub
   }
   return result;
 }
-
-const keysOf = (record: object | undefined): string =>
-  Object.keys(record ?? {})
-    .sort()
-    .join();
 
 function managersSince(facts: Facts, before: World | undefined): Record<string, number> {
   if (facts.nodes === undefined) return before?.managerSinceMs ?? {};

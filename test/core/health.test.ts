@@ -110,6 +110,15 @@ describe('an unwell Pi gets no new work', () => {
     expect(shelf.for(5)).toEqual(['activate pi2']);
   });
 
+  it('stays paused while all have to register with a new leader', () => {
+    const shelf = three();
+    shelf.vitals = { pi2: HOT };
+    shelf.for(20);
+    shelf.nodes = shelf.nodes.map(it => (it.hostname === 'pi1' ? it : { ...it, state: 'unknown' }));
+    shelf.nodes[0] = manager('pi1', { availability: 'drain' });
+    expect(shelf.for(3)).toEqual([]);
+  });
+
   it('stays paused while its agent is silent: nobody knows how it is', () => {
     const shelf = three();
     shelf.vitals = { pi2: HOT };

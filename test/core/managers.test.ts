@@ -36,17 +36,6 @@ describe('M1 count', () => {
     expect(plan(leading([manager('pi1'), rising, node('pi3')]))).toEqual(['wait: pi2 becomes a manager']);
   });
 
-  it('waits until the next one has heard who the managers are, but not for long', () => {
-    const now = leading([manager('pi1'), manager('pi2'), node('pi3')]);
-    const old = active('pi3', { managers: ['10.0.0.1:2377', '10.0.0.2:2377', '10.0.0.9:2377'] });
-    now.peers = now.peers.map(it => (it.status.name === 'pi3' ? peer('pi3', { swarm: old }) : it));
-    expect(plan(now)).toEqual(['wait: pi3 has not heard yet who the managers are']);
-    expect(plan(now, 14_000)).toEqual(['wait: pi3 has not heard yet who the managers are']);
-    expect(plan(now, 15_000)).toEqual(['promote pi3']);
-    old.managers.pop();
-    expect(plan(now)).toEqual(['promote pi3']);
-  });
-
   it('does not stop at an even count when only one more Pi is there', () => {
     expect(plan(leading([manager('pi1'), node('pi2'), node('pi3', gone)])).join()).toContain('only one more Pi');
   });

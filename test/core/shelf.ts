@@ -49,6 +49,11 @@ export class Shelf {
     this.world = world;
     if (decision.steps.length > 0) this.said.push(...sentences(decision));
     for (const step of decision.steps) {
+      if (step.action === 'promote') {
+        this.nodes = this.nodes.map(it =>
+          it.nodeId === step.node ? { ...it, role: 'manager', voter: true, reachable: true } : it,
+        );
+      }
       if (step.action !== 'pause' && step.action !== 'activate' && step.action !== 'label') continue;
       const availability = { pause: 'pause', activate: 'active', label: undefined }[step.action] as 'pause' | undefined;
       this.writes += 1;
