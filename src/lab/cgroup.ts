@@ -41,6 +41,9 @@ function tracking(all: Hierarchy[]): Hierarchy {
   throw new EnvironmentError('No control groups are mounted on this machine.', 'Mount cgroup2 on /sys/fs/cgroup.');
 }
 
+/** Where systemd expects itself: then it takes the group above for its root. */
+const LEAF = 'init.scope';
+
 export class LabCgroup {
   readonly name: string;
   readonly all = hierarchies();
@@ -60,7 +63,7 @@ export class LabCgroup {
       const lab = join(hierarchy.path, this.name);
       try {
         for (const path of [lab, join(lab, member)]) makeGroup(hierarchy, path);
-        if (hierarchy.version === 2) mkdirSync(join(lab, member, 'init'), { recursive: true });
+        if (hierarchy.version === 2) mkdirSync(join(lab, member, LEAF), { recursive: true });
       } catch (cause) {
         const cure = 'Run the lab as root on the machine itself, or in a privileged container with its own cgroups.';
         throw new EnvironmentError(`Control groups cannot be made: ${messageOf(cause)}`, cure, { cause });
@@ -77,7 +80,7 @@ export class LabCgroup {
   }
 
   private leafOf(path: string, member: string): string {
-    return join(path, this.name, member, 'init', 'cgroup.procs');
+    return join(path, this.name, member, LEAF, 'cgroup.procs');
   }
 
   /** Pids of all processes in it, or in one member of it. */

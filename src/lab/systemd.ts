@@ -18,7 +18,12 @@ const TAKEN = `basic.target sysinit.target multi-user.target local-fs.target loc
   docker.socket containerd.service`.split(/\s+/);
 
 /** Must be there; the rest belongs to some versions only. */
-const NEEDED = ['/usr/lib/systemd/systemd', `${UNITS}/docker.service`, `${UNITS}/docker.socket`];
+const NEEDED = [
+  '/usr/lib/systemd/systemd',
+  `${UNITS}/docker.service`,
+  `${UNITS}/docker.socket`,
+  `${UNITS}/containerd.service`,
+];
 
 /**
  * Part of the boot script, in the Pi's unfinished root: devices, units and settings of its own. systemd leaves superblocks,
