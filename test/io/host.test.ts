@@ -157,6 +157,17 @@ describe('how it is doing', () => {
     expect(await host.vitals()).toMatchObject({ temperatureCelsius: 83, throttled: { underVoltage: true } });
   });
 
+  it('counts its uptime from its first process: a virtual Pi shares the kernel of its host', async () => {
+    const whole = (await machine().vitals()).uptimeSeconds;
+    const began = Math.max(0, whole - 30) * 100;
+    await put('proc/1/stat', `1 (a (strange) name) S 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 ${began} 1 2\n`);
+    const own = (await machine().vitals()).uptimeSeconds;
+    expect(own).toBeGreaterThanOrEqual(Math.min(29, whole));
+    expect(own).toBeLessThan(60);
+    await put('proc/1/stat', 'nonsense');
+    expect((await machine().vitals()).uptimeSeconds).toBeGreaterThanOrEqual(whole);
+  });
+
   it('leaves out what cannot be read, and does not fail', async () => {
     await put('proc/stat', 'nonsense');
     await put('proc/meminfo', '');
