@@ -7,7 +7,6 @@
  */
 import { ailmentOf } from './ailments.ts';
 import { hindrance } from './hindrance.ts';
-import { canMove } from './moving.ts';
 import type { World } from './observe.ts';
 import { add, copyOf, countOf, emptiest, hasRoom, type Layout, layoutOf, nodesFor, totalOf } from './spread.ts';
 import type { Decision } from './step.ts';
@@ -72,7 +71,10 @@ export function planRebalance(world: World, { asked, most = FORESEEN_MAX }: Plan
 /** Services that stay where they are although they have replicas, with the reason. */
 export const leftAlone = (world: World): { service: string; why: string }[] =>
   (world.services ?? []).flatMap(service => {
-    const why = service.replicas === undefined ? undefined : (byItsMaker(service) ?? foreign(world, service));
+    const why =
+      service.replicas === undefined
+        ? undefined
+        : (byItsMaker(service) ?? foreign(world, service) ?? cameToNothing(world, service));
     return why === undefined ? [] : [{ service: service.name, why }];
   });
 
@@ -100,14 +102,10 @@ const statelessFirst = (a: SwarmService, b: SwarmService): number =>
 
 /** Why a service stays where it is; undefined: it may be moved. */
 function whyNot(world: World, service: SwarmService, asked: boolean): string | undefined {
-  const { steady, nowMs, wish, moves } = world;
+  const { steady, nowMs, wish } = world;
   if (service.replicas === undefined) return 'it runs on every Pi';
-  const why = byItsMaker(service) ?? foreign(world, service);
+  const why = byItsMaker(service) ?? foreign(world, service) ?? cameToNothing(world, service);
   if (why !== undefined) return why;
-  // A move that came to nothing would only be tried again and again.
-  if (moves.gaveUpMs[service.id] !== undefined || steady?.uselessMs[service.id] !== undefined)
-    return 'its last move came to nothing';
-  if (service.localVolumes !== true && !canMove(world, service)) return 'it is busy';
   const since = steady?.services[service.id];
   if (since?.state !== 'full') return 'it is not complete';
   return asked || nowMs - since.sinceMs >= wish.rebalanceEveryMs ? undefined : 'it has only just become complete';
@@ -126,6 +124,14 @@ const foreign = (world: World, service: SwarmService): string | undefined =>
   nodesFor(service, world.nodes ?? []) === undefined
     ? `only the swarm knows where it may run (${service.constraints?.join(', ')})`
     : undefined;
+
+/** It would only be tried again and again, as long as the Pis are the same. */
+function cameToNothing({ steady, moves }: World, { id }: SwarmService): string | undefined {
+  const changedMs = Math.max(0, ...Object.values(steady?.nodes ?? {}).map(({ sinceMs }) => sinceMs));
+  const failedMs = Math.max(moves.gaveUpMs[id] ?? -1, steady?.uselessMs[id] ?? -1);
+  if (failedMs < changedMs) return undefined;
+  return 'its last move came to nothing; the next one is in ten minutes, or when a Pi comes or goes';
+}
 
 /** The service that lies least even, and what leaves its fullest Pi. */
 function unevenService(board: Board, movable: readonly SwarmService[]): Move | undefined {

@@ -226,6 +226,18 @@ describe('when', () => {
     expect(again(580_000)).toEqual(['move']);
   });
 
+  it('unless a Pi has come or gone since', () => {
+    const gone = { ...uneven, peers: [peer('pi2', { swarm: active('pi2') })] };
+    const failed: [number, Facts][] = [
+      [0, uneven],
+      [20_000, uneven],
+      [1_000, moving],
+      [1_000, uneven],
+    ];
+    expect(story(...failed, [5_000, gone], [5_000, uneven], [19_000, uneven]).plan).toEqual([]);
+    expect(story(...failed, [5_000, gone], [5_000, uneven], [20_000, uneven]).plan).toEqual(['move']);
+  });
+
   it('a new leader looks for itself first', () => {
     const blind: Facts = { ...uneven };
     delete blind.tasks;
