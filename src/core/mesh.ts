@@ -52,22 +52,24 @@ export function meshTable(
     if (task.state !== 'running' || task.ingressAddress === undefined) continue;
     running.set(task.serviceId, [...(running.get(task.serviceId) ?? []), task]);
   }
-  const going = goingTasks(services, tasks, leavingNodes);
+  const soon = howSoon(services, tasks, leavingNodes);
   return services
     .flatMap(({ id, ports }) =>
       ports
         .filter(port => port.mode === 'ingress')
-        .map(({ protocol, published }) => ({ protocol, published, ...split(running.get(id) ?? [], going) })),
+        .map(({ protocol, published }) => ({ protocol, published, ...split(running.get(id) ?? [], soon) })),
     )
     .sort((a, b) => a.published - b.published || (a.protocol < b.protocol ? -1 : 1));
 }
 
-/** Ids of tasks that will be stopped in a moment. */
-function goingTasks(
+/** How soon a task will be stopped: 0 not at all, 1 as soon as another one runs for it, 2 next. */
+type Soon = (task: SwarmTask) => 0 | 1 | 2;
+
+function howSoon(
   services: readonly SwarmService[],
   tasks: readonly SwarmTask[],
   leavingNodes: readonly string[],
-): Set<string> {
+): Soon {
   const moving = new Set(services.filter(({ move }) => move?.phase === 'block').map(({ id }) => id));
   const slotOf = ({ serviceId, slot }: SwarmTask): string => `${serviceId} ${slot}`;
   const superseded = new Set(
@@ -75,16 +77,14 @@ function goingTasks(
       .filter(({ serviceId, nodeId, desired }) => moving.has(serviceId) && nodeId === '' && desired === 'running')
       .map(slotOf),
   );
-  return new Set(
-    tasks.filter(task => leavingNodes.includes(task.nodeId) || superseded.has(slotOf(task))).map(({ id }) => id),
-  );
+  return task => (superseded.has(slotOf(task)) ? 2 : leavingNodes.includes(task.nodeId) ? 1 : 0);
 }
 
-/** Where nothing else runs, the ones that go still have to answer. */
-function split(tasks: readonly SwarmTask[], going: ReadonlySet<string>): Pick<MeshPort, 'targets' | 'draining'> {
+/** Where nothing else runs, the ones that go still have to answer: those that go last. */
+function split(tasks: readonly SwarmTask[], soon: Soon): Pick<MeshPort, 'targets' | 'draining'> {
   const wanted = tasks.filter(({ desired }) => desired === 'running');
-  const staying = wanted.filter(({ id }) => !going.has(id));
-  const targets = staying.length > 0 ? staying : wanted;
+  const last = Math.min(...wanted.map(soon));
+  const targets = wanted.filter(task => soon(task) === last);
   return { targets: addresses(targets), draining: addresses(tasks.filter(task => !targets.includes(task))) };
 }
 

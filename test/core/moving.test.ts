@@ -160,6 +160,12 @@ describe('the routing mesh', () => {
     expect(targets([web(2, { ports, move: leave('block') })], tasks)).toEqual(['10.255.0.2']);
   });
 
+  it('sends to the new one and not to the one that goes next, also when the new one is on a Pi that goes', () => {
+    const tasks = [task(1, 'pi2'), task(1, undefined), task(2, 'pi3')];
+    const leaving = [nodeIdOf('pi2'), nodeIdOf('pi3')];
+    expect(targets([web(1, { ports, move: leave('block') })], tasks, leaving)).toEqual(['10.255.0.2']);
+  });
+
   it('goes on with tasks that wait for a successor in an update of the user', () => {
     const tasks = [task(1, 'pi2'), task(1, undefined), task(2, 'pi2')];
     expect(targets([web(2, { ports, updating: true })], tasks)).toEqual(['10.255.0.1', '10.255.0.2']);
