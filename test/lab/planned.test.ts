@@ -115,6 +115,25 @@ describe.skipIf(!canMakeNamespaces)('what is planned, under the load of requests
     }, 150_000);
   }
 
+  it('loses no request when a Pi is drained, which stays and answers, and none when it works again', async ({
+    annotate,
+  }) => {
+    const { name, id } = await pick('manager');
+    const outcome = await underLoad(lab(), lab().pis(), LOADS, async ({ note }) => {
+      const leader = await manager();
+      const began = performance.now();
+      await lab().run(leader, ['pi-swarm', 'drain', name]);
+      note(`${name} is drained`);
+      expect(await containersOn(lab(), id)).toBe(0);
+      await annotate(`drained after ${secondsSince(began)} s`);
+      await lab().run(leader, ['pi-swarm', 'drain', '--undo', name]);
+      await even();
+      await annotate(`drained, and even again after ${secondsSince(began)} s`);
+    });
+    await annotate(summaryOf(outcome));
+    expectUnnoticed(outcome, nobodyMisses);
+  }, 150_000);
+
   it('loses no request when a Pi joins and gets its share', async ({ annotate }) => {
     const { name } = await pick('worker');
     const rest = others(lab(), name);
