@@ -4,6 +4,7 @@
  */
 import * as z from 'zod';
 import { type ChronicleAnswer, type ChronicleRequest, EVENTS_MAX } from './core/chronicle.ts';
+import type { ClusterEvent, Told, ToldPi } from './core/event-types.ts';
 import type { MeshTable } from './core/mesh.ts';
 import type { ClusterView } from './core/show.ts';
 import { printable } from './printable.ts';
@@ -107,7 +108,9 @@ const toldPi = z.object({
   cause: z.enum(['silence', 'engine', 'swarm']).optional(),
   goneAtMs: count.optional(),
   tasks: count.optional(),
+  losses: z.array(count).max(200).optional(),
   use: z.enum(['active', 'drained', 'paused']),
+  drainedAtMs: count.optional(),
   unwell: z.object({ word: name, sinceMs: count }).optional(),
 });
 const told = z.object({
@@ -130,6 +133,12 @@ const chronicle = z.object({
 const chronicleRequest = z
   .object({ version: z.string().max(64), manager: flag })
   .catch({ version: '', manager: false });
+
+/** Fields that the types have and a schema lacks would be lost on the way: this line then fails to compile. */
+type Lost<T, S extends z.ZodObject> = Exclude<keyof T, keyof z.infer<S>>;
+type AllLost = Lost<ClusterEvent, typeof event> | Lost<Told, typeof told> | Lost<ToldPi, typeof toldPi>;
+const nothingIsLost: AllLost[] & { length: 0 } = [] as never[] & { length: 0 };
+void nothingIsLost;
 
 /** The answer to `chronicle`; undefined where it is not one. */
 export function readChronicle(answer: unknown): ChronicleAnswer | undefined {

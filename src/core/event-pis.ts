@@ -1,5 +1,6 @@
 /** Events of single Pis: they come, go, are lost and come back, change their role and whether they are used. Pure. */
 
+import { cameToRest, isRestless, toldAsRestless } from './event-flaps.ts';
 import {
   agentOf,
   goingOf,
@@ -83,6 +84,7 @@ function greet(scene: Scene, node: SwarmNode): void {
 function presence(scene: Scene, pi: ToldPi, node: SwarmNode): void {
   const { world } = scene;
   const seen = seenOf(scene, pi);
+  if (cameToRest(scene, pi) && pi.state === 'lost') tellLoss(scene, pi, seen);
   const silent = isSilent(seen);
   const gone = node.state === 'down' || isLost(world, node);
   const agent = agentOf(world, pi);
@@ -153,7 +155,7 @@ function lose(scene: Scene, pi: ToldPi, node: SwarmNode, seen: Seen | undefined)
   const lost = movableOn(world, node.nodeId).length;
   if (lost > 0) pi.tasks = lost;
   else delete pi.tasks;
-  tellLoss(scene, pi, seen);
+  if (!toldAsRestless(scene, pi)) tellLoss(scene, pi, seen);
 }
 
 function lastWordMs({ world }: Scene, pi: ToldPi, seen: Seen | undefined): number {
@@ -168,7 +170,8 @@ const LOST = {
   swarm: '’s Docker Engine lost the swarm',
 };
 
-const lossKey = ({ nodeId }: ToldPi): string => `lost ${nodeId}`;
+/** Each loss is an event of its own, also when the one before never became complete. */
+const lossKey = ({ nodeId, goneAtMs }: ToldPi): string => `lost ${nodeId} ${goneAtMs}`;
 
 /** Once at once, and again when the work runs elsewhere. */
 function tellLoss(scene: Scene, pi: ToldPi, seen: Seen | undefined): void {
@@ -189,6 +192,7 @@ function tellLoss(scene: Scene, pi: ToldPi, seen: Seen | undefined): void {
 }
 
 function recover(scene: Scene, pi: ToldPi, seen: Seen | undefined): void {
+  if (isRestless(pi)) return;
   if (pi.tasks !== undefined && seen?.recoveredMs !== undefined) tellLoss(scene, pi, seen);
 }
 
@@ -203,6 +207,7 @@ function back(scene: Scene, pi: ToldPi, was: ToldPi): void {
   const what = `${pi.name} is back after ${durationText(durationMs)}`;
   const parts = [reasonOf(scene, was, sinceMs, silence)];
   for (const key of ['cause', 'goneAtMs', 'tasks'] as const) delete pi[key];
+  if (isRestless(pi)) return;
   say(scene, pi, 'back', lineOf({ what, parts }), { atMs: wallOf(world, sinceMs + durationMs), durationMs });
 }
 

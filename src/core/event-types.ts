@@ -9,6 +9,7 @@ export const EVENT_KINDS = [
   'shut-down',
   'lost',
   'back',
+  'flapping',
   'replaced',
   'forgotten',
   'promoted',
@@ -72,8 +73,11 @@ export interface ToldPi {
   cause?: 'silence' | 'engine' | 'swarm';
   goneAtMs?: number;
   tasks?: number;
+  /** When it was lost, of late. */
+  losses?: number[];
   /** By a person. */
   use: 'active' | 'drained' | 'paused';
+  drainedAtMs?: number;
   unwell?: { word: string; sinceMs: number };
 }
 

@@ -45,6 +45,7 @@ function drained(scene: Scene, pi: ToldPi, node: SwarmNode): void {
   const begins = pi.use !== 'drained';
   pi.use = 'drained';
   if (pi.state !== 'here') return;
+  if (begins) pi.drainedAtMs = world.wallMs;
   if (begins) pi.tasks = Math.max(going?.tasks ?? 0, movableOn(world, node.nodeId).length);
   const { tasks } = pi;
   if (tasks === undefined) return;
@@ -53,7 +54,7 @@ function drained(scene: Scene, pi: ToldPi, node: SwarmNode): void {
   const durationMs = Math.max(0, Math.round(world.nowMs - (going?.sinceMs ?? world.nowMs)));
   const what = `${pi.name} was drained`;
   const parts = tasks === 0 ? [] : over ? [`${tasksText(tasks)} moved`, durationText(durationMs)] : [tasksText(tasks)];
-  const about: Partial<News> = { key: `drain ${pi.nodeId}`, ...(tasks > 0 ? { tasks } : {}) };
+  const about: Partial<News> = { key: `drain ${pi.nodeId} ${pi.drainedAtMs}`, ...(tasks > 0 ? { tasks } : {}) };
   if (over) delete pi.tasks;
   say(scene, pi, 'drained', lineOf({ what, parts }), { ...about, ...(over ? { durationMs } : { open: true }) });
 }

@@ -63,10 +63,11 @@ export function witness(world: World, before: Witness): Witness {
   for (const [id, seen] of Object.entries(before.pis).slice(-SEEN_MAX)) {
     if (nowMs - seen.lastWordMs < SEEN_FOR_MS) pis[id] = seen;
   }
-  for (const peer of world.peers) pis[peer.id] = look(world, peer, before.pis[peer.id]);
+  const movable = countMovable(world);
+  for (const peer of world.peers) pis[peer.id] = look(world, peer, before.pis[peer.id], movable);
   const own = { intent: memory.intent, engine: world.engine, boot: self.boot, tasks: world.runningTasks, vitals: {} };
   const known = { id: self.id, liveness: 'alive' as const, lastSeenMs: nowMs, nodeId: nodeIdOf(world.swarm) };
-  pis[self.id] = seenOf(world, { ...known, ...own }, before.pis[self.id]);
+  pis[self.id] = seenOf(world, { ...known, ...own }, before.pis[self.id], movable);
   return { pis, ...movesOf(world, before) };
 }
 
@@ -79,15 +80,35 @@ interface Sight
 
 const nodeIdOf = (swarm: World['swarm']): string => ('nodeId' in swarm ? swarm.nodeId : '');
 
-const look = (world: World, { id, liveness, lastSeenMs, status }: Peer, before: Seen | undefined): Seen =>
-  seenOf(world, { ...status, id, liveness, lastSeenMs, nodeId: nodeIdOf(status.swarm) }, before);
+/** By swarm node id; undefined where this Pi does not know the tasks. */
+type Movable = Map<string, number> | undefined;
 
-function seenOf(world: World, it: Sight, before: Seen | undefined): Seen {
+function countMovable(world: World): Movable {
+  if (world.tasks === undefined) return undefined;
+  const movable = movableServices(world);
+  const counts = new Map<string, number>();
+  for (const { nodeId, state, serviceId } of world.tasks) {
+    if (state === 'running' && movable.has(serviceId)) counts.set(nodeId, (counts.get(nodeId) ?? 0) + 1);
+  }
+  return counts;
+}
+
+const movableServices = ({ services }: Pick<World, 'services'>): Set<string> =>
+  new Set((services ?? []).filter(({ replicas }) => replicas !== undefined).map(({ id }) => id));
+
+const look = (
+  world: World,
+  { id, liveness, lastSeenMs, status }: Peer,
+  before: Seen | undefined,
+  movable: Movable,
+): Seen => seenOf(world, { ...status, id, liveness, lastSeenMs, nodeId: nodeIdOf(status.swarm) }, before, movable);
+
+function seenOf(world: World, it: Sight, before: Seen | undefined, movable: Movable): Seen {
   const node = world.nodes?.find(({ nodeId }) => nodeId === it.nodeId);
   const seen: Seen = {
     lastWordMs: it.lastSeenMs,
     engineWordMs: it.engine === 'ready' || before === undefined ? it.lastSeenMs : before.engineWordMs,
-    tasks: world.tasks === undefined ? it.tasks : movableOn(world, it.nodeId).length,
+    tasks: movable?.get(it.nodeId) ?? (movable === undefined ? it.tasks : 0),
   };
   const silence = silenceOf(it, before, world.nowMs);
   if (silence !== undefined) seen.silence = silence;
@@ -137,7 +158,7 @@ function recoveredAt(world: World, node: SwarmNode, before: Seen | undefined): n
 
 /** Tasks that run on a node, as far as the swarm knows, and that can run elsewhere; also those that were told to stop. */
 export function movableOn({ services, tasks }: Pick<World, 'services' | 'tasks'>, nodeId: string): SwarmTask[] {
-  const movable = new Set((services ?? []).filter(it => it.replicas !== undefined).map(({ id }) => id));
+  const movable = movableServices({ services: services ?? [] });
   return (tasks ?? []).filter(
     task => task.nodeId === nodeId && task.state === 'running' && movable.has(task.serviceId),
   );

@@ -161,6 +161,47 @@ describe('a Pi that is lost', () => {
     expect(story.turn()).toEqual(['pi4 is back after 12 s · its Docker Engine had lost the swarm']);
   });
 
+  it('that comes and goes is one line that grows, until it has come to rest', () => {
+    const story = new Story();
+    story.run('whoami', 'pi1', 'pi4');
+    story.turn();
+    const lines: string[] = [];
+    for (let flap = 0; flap < 10; flap += 1) {
+      story.lose('pi4', 4_000);
+      lines.push(...story.turn());
+      story.pass(2_000);
+      story.comeBack('pi4');
+      lines.push(...story.turn());
+    }
+    expect(lines.slice(-2)).toEqual([
+      'pi4 comes and goes: lost 9 times in 48 s',
+      'pi4 comes and goes: lost 10 times in 54 s',
+    ]);
+    expect(story.chronicle.events.map(({ kind }) => kind)).toEqual([
+      ...['lost', 'back', 'lost', 'back', 'lost', 'back'],
+      'flapping',
+    ]);
+    story.pass(60_000);
+    expect(story.turn()).toEqual(['pi4 came and went: lost 10 times in 54 s']);
+    story.lose('pi4', 4_000);
+    expect(story.turn()).toEqual(['pi4 lost power or its network · 1 task']);
+  });
+
+  it('that comes and goes and then stays away is told as lost in the end', () => {
+    const story = new Story();
+    for (let flap = 0; flap < 5; flap += 1) {
+      if (flap > 0) story.comeBack('pi4');
+      story.turn();
+      story.lose('pi4', 4_000);
+      story.turn();
+    }
+    story.pass(60_000);
+    expect(story.turn()).toEqual(['pi4 came and went: lost 5 times in 16 s', 'pi4 lost power or its network']);
+    story.pass(60_000);
+    story.comeBack('pi4');
+    expect(story.turn()).toEqual(['pi4 is back after 2 min · it had lost its network']);
+  });
+
   it('is forgotten after a time, or was removed by a person', () => {
     const story = new Story(5);
     story.lose('pi4');
