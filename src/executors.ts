@@ -65,7 +65,7 @@ export function createExecutors(ports: ExecutorPorts): Executors {
     drain: ({ node, labels }) => engine.nodeUpdate(node, { availability: 'drain', labels }),
     pause: ({ node, labels }) => engine.nodeUpdate(node, { availability: 'pause', labels }),
     move: ({ service, node, count, why }) => engine.serviceMoveStart(service, { from: node, count, why }),
-    'block-move': ({ service, empty }) => engine.serviceMoveBlock(service, empty),
+    'block-move': ({ service, empty, back }) => engine.serviceMoveBlock(service, empty, back),
     'end-move': ({ service }) => engine.serviceMoveEnd(service),
     activate: ({ node, labels }) => engine.nodeUpdate(node, { availability: 'active', labels }),
     promote: ({ node }) => engine.nodeUpdate(node, { role: 'manager' }),

@@ -169,8 +169,11 @@ export interface Engine {
    * `pi-swarm.move` keeps what has to be put back). First: `count` more replicas. A service that is moving already is left alone.
    */
   serviceMoveStart(id: string, move: { from: string; count: number; why: ServiceMove['why'] }): Promise<void>;
-  /** Second: `count` tasks on `from` get successors that no node may run: neither `from`, nor the `empty` ones, nor a second one elsewhere. */
-  serviceMoveBlock(id: string, empty: readonly string[]): Promise<void>;
+  /**
+   * Second: `count` tasks on `from` get successors that no node may run: neither `from`, nor the `empty` ones, nor a second one elsewhere. With
+   * `back` all tasks on those nodes get them instead: new ones that did not start.
+   */
+  serviceMoveBlock(id: string, empty: readonly string[], back?: readonly string[]): Promise<void>;
   /** Third: everything as the user wished it. Swarm takes the tasks with waiting successors away first. */
   serviceMoveEnd(id: string): Promise<void>;
   /** Running containers of this engine that belong to swarm tasks. */

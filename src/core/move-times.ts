@@ -8,9 +8,13 @@ export const GIVE_UP_MS = 10 * 60_000;
 
 /** Since when each service is in its phase, and when a move of it came to nothing; by service id. */
 export interface MoveTimes {
-  since: Record<string, { phase: ServiceMove['phase']; sinceMs: number }>;
+  since: Record<string, { phase: ServiceMove['phase']; sinceMs: number; late?: true }>;
   gaveUpMs: Record<string, number>;
 }
+
+/** It waited for new tasks as long as it may. */
+const isLate = (old: MoveTimes['since'][string] | undefined, nowMs: number): boolean =>
+  old?.phase === 'surge' && nowMs - old.sinceMs >= SURGE_LIMIT_MS;
 
 export function moveTimes(
   { services, nowMs }: { services?: readonly SwarmService[]; nowMs: number },
@@ -21,9 +25,11 @@ export function moveTimes(
   for (const { id, move } of services) {
     const old = before.since[id];
     if (move !== undefined) {
-      times.since[id] = { phase: move.phase, sinceMs: old?.phase === move.phase ? old.sinceMs : nowMs };
+      const isNew = old?.phase !== move.phase;
+      const late = old?.late === true || (move.phase === 'back' && isLate(old, nowMs));
+      times.since[id] = { phase: move.phase, sinceMs: isNew ? nowMs : old.sinceMs, ...(late ? { late } : {}) };
     }
-    const failed = move === undefined && old?.phase === 'surge' && nowMs - old.sinceMs >= SURGE_LIMIT_MS;
+    const failed = move === undefined && (old?.late === true || isLate(old, nowMs));
     const gaveUpMs = failed ? nowMs : before.gaveUpMs[id];
     if (gaveUpMs !== undefined && nowMs - gaveUpMs < GIVE_UP_MS) times.gaveUpMs[id] = gaveUpMs;
   }

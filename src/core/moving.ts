@@ -7,6 +7,7 @@
  *  2. `block-move`: the tasks that leave get successors that no node may run. So it is known which tasks will go, and the routing
  *     mesh sends nothing new to them.
  *  3. `end-move`: as many replicas as before. Swarm takes the tasks with a waiting successor away first.
+ * Where the new ones do not come to run, `block-move` marks those instead, so that `end-move` takes them away and nothing else.
  */
 import { SURGE_LIMIT_MS } from './move-times.ts';
 import { activePeers, LEAVING_LABEL, type World } from './observe.ts';
@@ -37,23 +38,60 @@ interface Next {
 function nextOf(world: World, service: SwarmService, move: ServiceMove): Next | undefined {
   const ref = { service: service.id, serviceName: service.name };
   const end = (why: string): Next => ({ step: { action: 'end-move', ...ref }, why });
-  const node = world.nodes?.find(({ nodeId }) => nodeId === move.from);
-  if (node === undefined || node.state === 'down') return end('the Pi is gone, the swarm replaces its tasks itself');
-  if (!isWanted(world, node, move)) return end('it is not needed any more');
-  const going = tasksOf(world, service, node);
-  if (going.length === 0) return end('nothing of it runs there any more');
   const ageMs = world.nowMs - (world.moves.since[service.id]?.sinceMs ?? world.nowMs);
-  if (move.phase === 'surge') {
-    if (tasksOf(world, service).length >= (service.replicas ?? 0) + move.count) {
-      const empty = emptyNodes(world, service, node);
-      return { step: { action: 'block-move', ...ref, empty }, why: `${move.count} more run` };
-    }
-    return ageMs >= SURGE_LIMIT_MS ? end('no other Pi has room for it, or it does not start there') : undefined;
+  if (move.phase === 'back') {
+    const marked = unfinished(world, service).every(task => isSuperseded(world, service, task));
+    return marked || ageMs >= BLOCK_LIMIT_MS ? end('it came to nothing') : undefined;
   }
+  const node = world.nodes?.find(({ nodeId }) => nodeId === move.from);
+  const going = node === undefined ? [] : tasksOf(world, service, node);
+  const over = whyOver(world, move, node, going);
+  if (move.phase === 'surge') {
+    const all = tasksOf(world, service).length >= (service.replicas ?? 0) + move.count;
+    const late = ageMs >= SURGE_LIMIT_MS ? 'no other Pi has room for it, or it does not start there' : undefined;
+    const why = over ?? (all ? undefined : late);
+    if (why !== undefined) return all ? end(why) : (takeBack(world, service, why) ?? end(why));
+    if (!all) return undefined;
+    const empty = emptyNodes(world, service, [move.from]);
+    return { step: { action: 'block-move', ...ref, empty }, why: `${move.count} more run` };
+  }
+  if (over !== undefined) return end(over);
   const marked = going.filter(task => isSuperseded(world, service, task)).length;
   if (marked >= Math.min(move.count, going.length) && isMeshSettled(world)) return end('nothing goes to the old ones');
   return ageMs >= BLOCK_LIMIT_MS ? end('some Pi does not follow') : undefined;
 }
+
+function whyOver(
+  world: World,
+  move: ServiceMove,
+  node: SwarmNode | undefined,
+  going: readonly SwarmTask[],
+): string | undefined {
+  if (node === undefined || node.state === 'down') return 'the Pi is gone, the swarm replaces its tasks itself';
+  if (!isWanted(world, node, move)) return 'it is not needed any more';
+  return going.length === 0 ? 'nothing of it runs there any more' : undefined;
+}
+
+/**
+ * Swarm scales down where most tasks are, not those that do not run: on a Pi that is still fetching the image the new one would stay,
+ * and one that runs elsewhere would stop. So the new ones are marked first.
+ */
+function takeBack(world: World, service: SwarmService, why: string): Next | undefined {
+  const back = [...new Set(unfinished(world, service).map(({ nodeId }) => nodeId))];
+  if (back.length === 0) return undefined;
+  const ref = { service: service.id, serviceName: service.name };
+  return { step: { action: 'block-move', ...ref, empty: emptyNodes(world, service, back), back }, why };
+}
+
+/** Those that have a Pi, and do not run there yet. Those that have none go first anyway. */
+const unfinished = (world: World, service: SwarmService): SwarmTask[] =>
+  wantedOf(world, service).filter(({ state, nodeId }) => state !== 'running' && nodeId !== '');
+
+/** Also those that wait for their turn to start. */
+const wantedOf = (world: World, service: SwarmService): SwarmTask[] =>
+  (world.tasks ?? []).filter(
+    ({ serviceId, desired }) => serviceId === service.id && (desired === 'running' || desired === 'ready'),
+  );
 
 function isWanted(world: World, node: SwarmNode, { why }: ServiceMove): boolean {
   if (why === 'leave') return node.labels[LEAVING_LABEL] !== undefined;
@@ -124,13 +162,10 @@ const isSuperseded = (world: World, service: SwarmService, task: SwarmTask): boo
       serviceId === service.id && slot === task.slot && nodeId === '' && desired === 'running',
   );
 
-function emptyNodes(world: World, service: SwarmService, from: SwarmNode): string[] {
-  const used = new Set(
-    (world.tasks ?? [])
-      .filter(({ serviceId, desired }) => serviceId === service.id && desired === 'running')
-      .map(({ nodeId }) => nodeId),
-  );
-  return (world.nodes ?? []).filter(node => node !== from && !used.has(node.nodeId)).map(({ nodeId }) => nodeId);
+/** Where none of its tasks is; not those that are named anyway. */
+function emptyNodes(world: World, service: SwarmService, named: readonly string[]): string[] {
+  const used = new Set(wantedOf(world, service).map(({ nodeId }) => nodeId));
+  return (world.nodes ?? []).map(({ nodeId }) => nodeId).filter(node => !used.has(node) && !named.includes(node));
 }
 
 /** Every Pi that makes its own routing mesh has followed the newest table. Where the kernel does it, nobody can tell. */

@@ -38,8 +38,8 @@ export type Step =
   | ({ action: 'pause'; labels: Record<string, string | null> } & NodeRef)
   /** Leader: start as many tasks of a service elsewhere as shall leave that Pi (`core/moving`). */
   | ({ action: 'move'; count: number; why: ServiceMove['why'] } & ServiceRef & NodeRef)
-  /** Leader: the tasks that leave get successors that cannot start, also not on the nodes `empty` of this service. */
-  | ({ action: 'block-move'; empty: string[] } & ServiceRef)
+  /** Leader: the tasks that leave get successors that cannot start, also not on the nodes `empty` of this service; or, instead of them, those on the nodes `back`. */
+  | ({ action: 'block-move'; empty: string[]; back?: string[] } & ServiceRef)
   /** Leader: the service is as its user wished again; what is in excess stops, blocked tasks first. */
   | ({ action: 'end-move' } & ServiceRef)
   | ({ action: 'activate'; labels: Record<string, null> } & NodeRef)
@@ -87,7 +87,9 @@ export function sentence(step: Step): string {
     case 'move':
       return `move ${step.count} of ${step.serviceName} away from ${step.name}`;
     case 'block-move':
-      return `mark the tasks of ${step.serviceName} that go`;
+      return step.back === undefined
+        ? `mark the tasks of ${step.serviceName} that go`
+        : `take back the move of ${step.serviceName}`;
     case 'end-move':
       return `end the move of ${step.serviceName}`;
     case 'pause':

@@ -202,8 +202,11 @@ export interface ServiceMove {
   count: number;
   /** Why: the Pi goes (`leave`), the load is uneven (`rebalance`), it is unwell (`health`), or it is gone (`lost`). */
   why: 'leave' | 'rebalance' | 'health' | 'lost';
-  /** `surge`: as many more are started. `block`: those that leave are marked by successors that cannot start. */
-  phase: 'surge' | 'block';
+  /**
+   * `surge`: as many more are started. `block`: those that leave are marked by successors that cannot start.
+   * `back`: it comes to nothing, and the new ones that do not run yet are marked instead.
+   */
+  phase: 'surge' | 'block' | 'back';
 }
 
 /** What survives restarts of the agent, in the state directory. */

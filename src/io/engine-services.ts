@@ -48,8 +48,12 @@ export const startMove = (
   move: Pick<ServiceMove, 'from' | 'count' | 'why'>,
 ): Promise<void> => changeService(calls, id, 'start tasks elsewhere before others stop', spec => started(spec, move));
 
-export const blockMove = (calls: SwarmCalls, id: string, empty: readonly string[]): Promise<void> =>
-  changeService(calls, id, 'mark the tasks that go', spec => blocked(spec, empty));
+export const blockMove = (
+  calls: SwarmCalls,
+  id: string,
+  empty: readonly string[],
+  back?: readonly string[],
+): Promise<void> => changeService(calls, id, 'mark the tasks that go', spec => blocked(spec, empty, back));
 
 export const endMove = (calls: SwarmCalls, id: string): Promise<void> =>
   changeService(calls, id, 'end a move of tasks', ended);

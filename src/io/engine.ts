@@ -211,8 +211,8 @@ export class DockerEngine implements Engine {
     return services.startMove(this.#services, id, move);
   }
 
-  serviceMoveBlock(id: string, empty: readonly string[]): Promise<void> {
-    return services.blockMove(this.#services, id, empty);
+  serviceMoveBlock(id: string, empty: readonly string[], back?: readonly string[]): Promise<void> {
+    return services.blockMove(this.#services, id, empty, back);
   }
 
   serviceMoveEnd(id: string): Promise<void> {

@@ -10,13 +10,13 @@ import { isObject, withoutOurs } from './service-merge.ts';
 /** Service label that holds what a move has to put back, as JSON. */
 export const MOVE_LABEL = 'pi-swarm.move';
 
-const PHASES: readonly unknown[] = ['surge', 'block'] satisfies ServiceMove['phase'][];
+const PHASES: readonly unknown[] = ['surge', 'block', 'back'] satisfies ServiceMove['phase'][];
 const WHYS: readonly unknown[] = ['leave', 'rebalance', 'health', 'lost'] satisfies ServiceMove['why'][];
 
 interface Kept extends ServiceMove {
   /** As the user wished it. */
   replicas: number;
-  /** Since `block`: what was there before, and the constraints that were added. */
+  /** Since `block` or `back`: what was there before, and the constraints that were added. */
   before?: { placement?: WirePlacement; update?: object; added: string[] };
 }
 
@@ -72,7 +72,7 @@ export function wishedPlacement(spec: WireServiceSpec): WirePlacement {
 function wishedUpdate(spec: WireServiceSpec): object | undefined {
   const kept = keptOf(spec);
   if (kept?.before === undefined) return spec.UpdateConfig;
-  return withoutOurs(kept.before.update, blockedUpdate(kept.count), spec.UpdateConfig);
+  return withoutOurs(kept.before.update, blockedUpdate(kept), spec.UpdateConfig);
 }
 
 /** @returns undefined where nothing is to be done: a move is under way, or the service is global */
@@ -95,23 +95,33 @@ export function scaled(spec: WireServiceSpec, replicas: number): WireServiceSpec
   const kept = keptOf(spec);
   if (kept === undefined) return withReplicas(spec, replicas);
   // Who wants none waits for no move either.
-  if (replicas === 0 || kept.phase === 'block') return withReplicas(ended(spec) ?? spec, replicas);
+  if (replicas === 0 || kept.phase !== 'surge') return withReplicas(ended(spec) ?? spec, replicas);
   return withMove(withReplicas(spec, replicas + kept.count), { ...kept, replicas });
 }
 
-/** @returns undefined where no move was started, or it is blocked already */
-export function blocked(spec: WireServiceSpec, empty: readonly string[]): WireServiceSpec | undefined {
+/**
+ * @param back nodes of new tasks that do not run: those get successors, instead of the tasks that were to leave
+ * @returns undefined where no move was started, or it is blocked already
+ */
+export function blocked(
+  spec: WireServiceSpec,
+  empty: readonly string[],
+  back?: readonly string[],
+): WireServiceSpec | undefined {
   const kept = keptOf(spec);
   if (kept?.phase !== 'surge') return undefined;
   const placement = spec.TaskTemplate?.Placement;
   const update = spec.UpdateConfig;
   const already = placement?.Constraints ?? [];
-  const added = [kept.from, ...empty].map(node => `node.id!=${node}`).filter(one => !already.includes(one));
+  const phase = back === undefined ? 'block' : 'back';
+  const added = [...(back ?? [kept.from]), ...empty]
+    .map(node => `node.id!=${node}`)
+    .filter(one => !already.includes(one));
   const before = { ...(placement && { placement }), ...(update && { update }), added };
   return {
-    ...withMove(spec, { ...kept, phase: 'block', before }),
+    ...withMove(spec, { ...kept, phase, before }),
     TaskTemplate: { ...spec.TaskTemplate, Placement: blockedPlacement(before) },
-    UpdateConfig: blockedUpdate(kept.count),
+    UpdateConfig: blockedUpdate({ ...kept, phase }),
   };
 }
 
@@ -122,8 +132,9 @@ const blockedPlacement = ({ placement, added }: { placement?: WirePlacement; add
   MaxReplicas: 1,
 });
 
-const blockedUpdate = (count: number): object => ({
-  Parallelism: count,
+const blockedUpdate = ({ phase, count }: Pick<ServiceMove, 'phase' | 'count'>): object => ({
+  // 0: all at once, also those that run there. Of slots with two tasks, swarmkit takes those away first in which none runs.
+  Parallelism: phase === 'back' ? 0 : count,
   Order: 'start-first',
   FailureAction: 'continue',
 });

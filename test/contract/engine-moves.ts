@@ -45,10 +45,16 @@ class Watched {
     return found;
   }
 
+  /** Also those that wait for their turn to start. */
+  async all(): Promise<SwarmTask[]> {
+    const { id } = await this.service();
+    const tasks = (await this.engine.tasks()).filter(({ serviceId }) => serviceId === id);
+    return tasks.filter(({ desired }) => desired === 'running' || desired === 'ready');
+  }
+
   /** All that shall run; those without a node wait for one. */
   async wanted(): Promise<SwarmTask[]> {
-    const { id } = await this.service();
-    return (await this.engine.tasks()).filter(({ serviceId, desired }) => serviceId === id && desired === 'running');
+    return (await this.all()).filter(({ desired }) => desired === 'running');
   }
 
   async running(): Promise<SwarmTask[]> {
@@ -180,6 +186,35 @@ export function movesContract(subject: () => SwarmSubject): void {
     expect(service).toMatchObject({ replicas: 6, running: 6, constraints: ['node.hostname!=nobody'] });
     expect(labels).toEqual({ team: 'a' });
     expect(watched.least).toBe(2);
+  });
+
+  // Swarm alone would keep the new one, because its node has fewer, and stop one that runs.
+  moving('a move whose new tasks do not start is taken back, and nothing that runs stops', async watched => {
+    const idOf = async (pi: string): Promise<string> => (await subject().engine(pi).info()).swarm.nodeId;
+    await watched.engine.nodeUpdate(await idOf('pi3'), { availability: 'pause' });
+    const id = await watched.create(3);
+    const before = { spec: await subject().spec('pi1', NAME), tasks: await watched.running() };
+    await watched.engine.nodeUpdate(await idOf('pi3'), { availability: 'active' });
+    await subject().canStart('pi3', false);
+    try {
+      const back = await idOf('pi3');
+      await watched.engine.serviceMoveStart(id, { from: await idOf('pi1'), count: 1, why: 'rebalance' });
+      await watched.until('the new one is there', async () =>
+        (await watched.all()).some(({ nodeId, state }) => nodeId === back && state !== 'running'),
+      );
+      await watched.engine.serviceMoveBlock(id, [], [back]);
+      expect(await watched.service()).toMatchObject({ move: { phase: 'back' }, replicas: 3 });
+      await watched.until('the new one is marked', async () =>
+        (await watched.wanted()).some(({ nodeId, state }) => nodeId === '' && state === 'pending'),
+      );
+      await watched.end(id);
+      await watched.until('only the old ones are there', async () => (await watched.all()).length === 3);
+      expect(idsOf(await watched.running())).toEqual(idsOf(before.tasks));
+      expect(await subject().spec('pi1', NAME)).toEqual(before.spec);
+      expect(watched.least).toBe(3);
+    } finally {
+      await subject().canStart('pi3', true);
+    }
   });
 
   moving('a move that is ended early leaves everything as it was', async watched => {

@@ -24,6 +24,9 @@ describe('three fake engines', () => {
     powerCut: async pi => engine(pi).powerOff(),
     powerOn: async pi => engine(pi).powerOn(),
     spec: async (pi, service) => servicesOf(pi).spec(service),
+    async canStart(pi, can) {
+      engine(pi).taskStartMs = can ? undefined : Number.POSITIVE_INFINITY;
+    },
     async scaleByHand(pi, service, Replicas) {
       servicesOf(pi).update(service, spec => ({ ...spec, Mode: { Replicated: { Replicas } } }), now);
     },

@@ -14,6 +14,8 @@ export interface SwarmSubject {
   powerOn(pi: string): Promise<void>;
   /** What a service is asked to be, whole, in the engine's own words. */
   spec(pi: string, service: string): Promise<object>;
+  /** Whether the image is there: without it no new task runs on that Pi. */
+  canStart(pi: string, can: boolean): Promise<void>;
   /** `docker service scale`: somebody who knows nothing of pi-swarm. */
   scaleByHand(pi: string, service: string, replicas: number): Promise<void>;
   /** Lets time pass until it is true; an error counts as «not yet». */

@@ -69,6 +69,17 @@ describe('a Pi that goes', () => {
     expect(plan(world([web(2, { move: leave('surge') })], short), 20_000)).toEqual(['end the move of web']);
   });
 
+  it('keeps what runs when the new ones are slow to start: those are taken back', () => {
+    const fetching = task(3, 'pi3', { state: 'preparing' });
+    const slow = world([web(2, { move: leave('surge') })], [task(1, 'pi2'), task(2, 'pi3'), fetching]);
+    expect(plan(slow, 20_000)).toEqual(['take back the move of web']);
+    const back = { ...leave('surge'), phase: 'back' } as const;
+    const tasks = [task(1, 'pi2'), task(2, 'pi3'), fetching];
+    expect(plan(world([web(2, { move: back })], tasks))).toEqual([expect.stringMatching(/^wait: /)]);
+    expect(plan(world([web(2, { move: back })], [...tasks, task(3, undefined)]))).toEqual(['end the move of web']);
+    expect(plan(world([web(2, { move: back })], tasks), 6_000)).toEqual(['end the move of web']);
+  });
+
   it('is drained when all that can move has moved; what cannot is stopped by that', () => {
     const { replicas: _, ...everywhere } = web(1);
     const tasks = [task(1, 'pi2'), task(2, 'pi3')];

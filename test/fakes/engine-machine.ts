@@ -10,6 +10,8 @@ export class FakeMachine {
   readonly architecture: string;
   readonly containers = new Set<string>();
   address: string;
+  /** How long a task takes to start here, where it is not as everywhere: it has no image yet, say. */
+  taskStartMs: number | undefined;
   readonly #linked: (a: FakeMachine, b: FakeMachine) => boolean;
   readonly #listeners: ((what: Change) => void)[] = [];
   readonly #pending = new Set<Change>();

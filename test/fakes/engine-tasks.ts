@@ -114,7 +114,7 @@ export class FakeTasks {
       if (ageMs >= this.#swarm.times.taskStopMs) this.#stop(task);
     } else if (task.state === 'running' && !member.engine.containers.has(task.id)) {
       task.state = 'failed';
-    } else if (task.state === 'starting' && ageMs >= this.#swarm.times.taskStartMs) {
+    } else if (task.state === 'starting' && ageMs >= (member.engine.taskStartMs ?? this.#swarm.times.taskStartMs)) {
       task.state = 'running';
       task.stateSinceMs = nowMs;
       task.containerId = task.id;

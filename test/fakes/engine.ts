@@ -99,8 +99,8 @@ export class FakeEngine extends FakeMember implements Engine {
     this.manage('serviceMoveStart').services.update(id, spec => started(spec, move), this.lan.now());
   }
 
-  async serviceMoveBlock(id: string, empty: readonly string[]): Promise<void> {
-    this.manage('serviceMoveBlock').services.update(id, spec => blocked(spec, empty), this.lan.now());
+  async serviceMoveBlock(id: string, empty: readonly string[], back?: readonly string[]): Promise<void> {
+    this.manage('serviceMoveBlock').services.update(id, spec => blocked(spec, empty, back), this.lan.now());
   }
 
   async serviceMoveEnd(id: string): Promise<void> {

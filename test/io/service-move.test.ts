@@ -77,6 +77,21 @@ describe('a blocked move', () => {
     expect(wishedPlacement(blocking)).toEqual(USERS.TaskTemplate?.Placement);
   });
 
+  it('marks the new ones instead, all of them, when it is taken back', () => {
+    const back = must(blocked(surging, ['nodeD'], ['nodeC']));
+    expect(moveOf(back)).toEqual({ ...MOVE, phase: 'back' });
+    expect(back.TaskTemplate?.Placement?.Constraints).toEqual([
+      'node.labels.disk==ssd',
+      'node.id!=nodeC',
+      'node.id!=nodeD',
+    ]);
+    expect(back.UpdateConfig).toMatchObject({ Parallelism: 0, Order: 'start-first' });
+    expect([wishedReplicas(back), replicasOf(back)]).toEqual([3, 5]);
+    expect(ended(throughTheEngine(back))).toEqual(USERS);
+    expect(scaled(back, 7)).toEqual(withReplicas(USERS, 7));
+    expect(blocked(back, [])).toBeUndefined();
+  });
+
   it('is blocked once, and only after it was started', () => {
     expect(blocked(blocking, [])).toBeUndefined();
     expect(blocked(USERS, [])).toBeUndefined();

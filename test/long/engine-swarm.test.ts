@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe } from 'vitest';
 import { DockerEngine } from '../../src/io/engine.ts';
-import { ensureWhoami } from '../../src/io/whoami.ts';
+import { ensureWhoami, WHOAMI_IMAGE } from '../../src/io/whoami.ts';
 import { swarmContract } from '../contract/engine-swarm.ts';
 import { canMakeNamespaces } from '../io/netns.ts';
 import { docker, useLab, waitFor } from '../lab/harness.ts';
@@ -34,6 +34,10 @@ describe.skipIf(!canMakeNamespaces)('three real engines', () => {
     },
     spec: async (pi, service) =>
       JSON.parse(await docker(lab(), pi, 'service', 'inspect', service, '--format', '{{json .Spec}}')) as object,
+    async canStart(pi, can) {
+      if (can) await ensureWhoami(engine(pi), (await engine(pi).info()).architecture);
+      else await docker(lab(), pi, 'image', 'rm', '--force', WHOAMI_IMAGE);
+    },
     scaleByHand: async (pi, service, replicas) =>
       void (await docker(lab(), pi, 'service', 'scale', '--detach', `${service}=${replicas}`)),
     eventually: async (what, done) => void (await waitFor(done, { what, timeoutMs: 200_000 })),

@@ -89,3 +89,20 @@ describe('when something goes wrong while a Pi goes', () => {
     await work.isAsBefore();
   });
 });
+
+describe('a Pi that comes back and has to fetch the images first', () => {
+  it.each(seeds)('seed %i: gets its share, and nothing stops before it has', async seed => {
+    const sim = new SimCluster({ seed, pis: 2 + (seed % 3) });
+    const work = new Work(sim);
+    await work.begin();
+    const pi = sim.pis[seed % sim.pis.length];
+    if (pi === undefined) throw new Error('nobody is there');
+    await work.ask(pi, 'shutdown');
+    await work.smoothly(`${pi.name} has gone`, () => work.hasGone(pi), 90_000);
+    pi.engine.taskStartMs = 10_000 + sim.random() * 50_000;
+    sim.note(`${pi.name}: takes ${pi.engine.taskStartMs} ms to start a task`);
+    await work.comeBack(pi);
+    await work.calm(180_000);
+    await work.isAsBefore();
+  });
+});
