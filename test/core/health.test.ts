@@ -100,6 +100,18 @@ describe('an unwell Pi gets no new work', () => {
     expect(shelf.at('pi2')).toMatchObject({ availability: 'drain', labels: leaving });
   });
 
+  it('is not used again because it is needed, when it is about to go', () => {
+    const shelf = three();
+    shelf.vitals = { pi2: HOT };
+    shelf.for(20);
+    shelf.intents = { pi2: 'shutdown' };
+    // Some Pi does not follow yet, so the leader waits with what comes after the pause.
+    shelf.more = { meshVersion: '2', meshApplied: '1' };
+    expect(shelf.for(1)).toEqual(['pause pi2']);
+    shelf.tasks = [waiting()];
+    expect(shelf.for(8)).toEqual([]);
+  });
+
   it('is known to the next leader by its label, and to one whose agent was started anew', () => {
     const shelf = three();
     shelf.vitals = { pi2: HOT };
