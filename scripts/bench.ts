@@ -14,7 +14,7 @@ import { paint, Show } from './show.ts';
 const HELP = `npm run bench [-- OPTIONS]
 
   --rounds N   how often each is measured (5)
-  --quick      two rounds and a shorter rest: TIMEQ minutes instead of TIMED
+  --quick      two rounds and a shorter rest: 12 minutes instead of 30
   --only PART  formation, failover, leader, planned or agent; may be repeated
   --json       machine-readable, on standard output
   --help       this`;
@@ -95,7 +95,7 @@ const withVerdict = (row: Row) => ({
   kept: verdict(row) ?? null,
 });
 
-const DIGITS: Record<Row['unit'], number> = { ms: 0, s: 1, MB: 2, '%': 2, requests: 0 };
+const DIGITS: Record<Row['unit'], number> = { ms: 0, s: 1, MB: 2, '%': 2, 'req.': 0 };
 
 function print(machine: Record<string, string | number>, rounds: number, rows: Row[]): void {
   const show = new Show();
@@ -121,13 +121,14 @@ function print(machine: Record<string, string | number>, rounds: number, rows: R
 }
 
 const LEGEND = [
-  'script: docker swarm init and join, one after the other, without a pause; three of the Pis as managers',
+  'script: docker swarm init and join, one after the other, without a pause; three Pis as managers',
   'stock: the same swarm by hand, docker service create with the same image and default settings',
   'power cut: of a Pi that runs replicas; where nothing is said, not the Raft leader',
-  'planned leave: at least 2,000 requests from outside to each Pi in turn, each a connection of its own, while one Pi goes',
-  'drain: docker node update --availability drain, stock services; published ports by pi-swarm there, too: ip_vs may be missing',
-  'even again: no Pi has two tasks more than another; never: not within 90 s',
-  'dockerd: what the Docker Engine of the same Pi uses meanwhile; memory and core: one value for each Pi',
+  'planned leave: 2,000 requests from outside or more, each a connection of its own, to all Pis in turn',
+  'drain: docker node update --availability drain on stock services; as the kernel may lack ip_vs,',
+  '  their published ports are served by the agents there, too',
+  'even again: no Pi has two tasks more than another; stock: agents off, looked at once for 90 s',
+  'dockerd: what the Docker Engine of the same Pi uses meanwhile; memory and core: one value a Pi',
 ];
 
 await main(process.argv.slice(2)).catch(error => reportError(error, false));

@@ -52,7 +52,7 @@ const managersOf = async (lab: Lab, pis: string[]): Promise<number> => countMana
 
 /** Power cut of a Pi that runs replicas, until all of them run on the rest. */
 export async function failover(context: BenchContext, who: Victim): Promise<Row[]> {
-  const [what, maxS] = who === 'leader' ? ['power cut of the leader', LEADER_MAX_S] : ['power cut', FAILOVER_MAX_S];
+  const [what, maxS] = who === 'leader' ? ['power cut of leader', LEADER_MAX_S] : ['power cut', FAILOVER_MAX_S];
   const ours: number[] = [];
   const stock: number[] = [];
   for (let round = 1; round <= context.rounds; round++) {

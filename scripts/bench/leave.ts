@@ -34,8 +34,8 @@ export async function planned(context: BenchContext): Promise<Row[]> {
   const failed = SERVICES.map(({ replicas }, index): Row => {
     const of = (rounds: Round[]) => rounds.map(round => round.failed[index] ?? Number.NaN);
     return {
-      what: `planned leave, ${replicas === 1 ? 'only task' : `${replicas} tasks`}: failed`,
-      unit: 'requests',
+      what: `planned leave, ${replicas === 1 ? '1 task' : `${replicas} tasks`}: failed`,
+      unit: 'req.',
       ours: of(ours),
       reference: { what: 'drain', values: of(stock) },
       target: { text: '0', of: 'worst', keeps: worst => worst === 0 },

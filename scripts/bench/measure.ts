@@ -11,7 +11,7 @@ const LIMIT_MS = 120_000;
 /** One line of the table: ours beside what it is compared with, measured in the same run. */
 export interface Row {
   what: string;
-  unit: 's' | 'ms' | 'MB' | '%' | 'requests';
+  unit: 's' | 'ms' | 'MB' | '%' | 'req.';
   /** Infinity: it did not happen within the limit. */
   ours: number[];
   reference: { what: string; values: number[] };

@@ -17,6 +17,8 @@ import {
 import { docker, useLab, waitFor } from '../lab/harness.ts';
 
 const REPLICAS = 6;
+/** An election takes 10–19 s; with two managers left, both may stand at once, and then it takes one more. */
+const LEADER_MAX_MS = 45_000;
 
 describe.skipIf(!canMakeNamespaces)('five Pis with six replicas', () => {
   const lab = useLab(oneCluster({ pis: 5, config: { steadyFor: '1s', rebalanceEvery: '1s' } }));
@@ -66,10 +68,10 @@ describe.skipIf(!canMakeNamespaces)('five Pis with six replicas', () => {
     await answersEverywhere(lab(), lab().pis(), containersOf(await tasksOf(lab(), 'whoami')), 120_000);
   };
 
-  for (const [role, limitS] of [
-    ['worker', 10],
-    ['manager', 10],
-    ['leader', 25],
+  for (const [role, maxMs] of [
+    ['worker', 10_000],
+    ['manager', 10_000],
+    ['leader', LEADER_MAX_MS],
   ] as const) {
     it(`run elsewhere when the network of ${role === 'leader' ? 'the' : 'a'} ${role} is cut, and only once when it is back`, async ({
       annotate,
@@ -89,7 +91,7 @@ describe.skipIf(!canMakeNamespaces)('five Pis with six replicas', () => {
       await annotate(`${role}, network cut: whole again after ${secondsSince(plugged)} s`);
       await answers();
       await annotate(`${role}, network cut: all answer everywhere after ${secondsSince(plugged)} s`);
-      expect(tookMs).toBeLessThan(limitS * 1000);
+      expect(tookMs).toBeLessThan(maxMs);
     });
   }
 
@@ -110,6 +112,6 @@ describe.skipIf(!canMakeNamespaces)('five Pis with six replicas', () => {
     await even();
     await annotate(`two of five: even again after ${secondsSince(on)} s`);
     await answers();
-    expect(tookMs).toBeLessThan(30_000);
+    expect(tookMs).toBeLessThan(LEADER_MAX_MS);
   });
 });
