@@ -17,6 +17,7 @@ import { DockerEngine } from './io/engine.ts';
 import type { Identity } from './io/identity.ts';
 import type { HostNetwork } from './io/network.ts';
 import type { FileStore } from './io/store.ts';
+import { untilNoManager } from './io/swarm-certificate.ts';
 import { notify } from './io/systemd.ts';
 import { ensureWhoami, WHOAMI_IMAGE } from './io/whoami.ts';
 import { KeptMemory } from './keep-memory.ts';
@@ -26,7 +27,7 @@ import { Membership } from './membership.ts';
 import { MeshReconciler } from './mesh.ts';
 import { MeshFeed } from './mesh-feed.ts';
 import { Reporter } from './reporter.ts';
-import { Stopper } from './shutdown.ts';
+import { mayBeDemoted, Stopper } from './shutdown.ts';
 import { MqttTelemetry } from './telemetry/mqtt.ts';
 import { VERSION } from './version.ts';
 import { VitalsWatch } from './vitals.ts';
@@ -239,8 +240,10 @@ export class Agent {
     void notify('READY=1');
   }
 
-  run(signal: AbortSignal): Promise<void> {
-    return this.#loop.run(signal);
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#loop.run(signal);
+    const root = this.#collector.engineInfo?.rootDirectory;
+    if (root !== undefined && mayBeDemoted(this.#reporter.world)) await untilNoManager(root, this.#clock, signal);
   }
 
   /** SIGTERM may still let work move first; a second signal ends at once. */

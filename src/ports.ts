@@ -87,6 +87,8 @@ export interface EngineInfo {
   os: string;
   cpus: number;
   memoryBytes: number;
+  /** `DockerRootDir`, where the engine keeps all it has. */
+  rootDirectory?: string;
   swarm: {
     /** `LocalNodeState`: inactive, pending, active, error, locked. */
     localState: 'inactive' | 'pending' | 'active' | 'error' | 'locked';

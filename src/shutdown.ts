@@ -3,6 +3,7 @@
  * to go on elsewhere (L1); a restart and an upgrade leave everything where it is and take a second.
  */
 import { existsSync } from 'node:fs';
+import type { World } from './core/observe.ts';
 import { messageOf } from './errors.ts';
 import { jobOf, notify, systemState } from './io/systemd.ts';
 import type { KeptMemory } from './keep-memory.ts';
@@ -75,4 +76,13 @@ export class Stopper {
   onTurn(intent: string): void {
     if (intent === 'left') this.#stop?.();
   }
+}
+
+/** Whether the engine may be on its way from manager to worker: it is not a manager that answers and is listed as one. */
+export function mayBeDemoted(world: World | undefined): boolean {
+  if (world === undefined || world.engine !== 'ready') return false;
+  if (world.swarm.state !== 'active') return true;
+  const { role, quorum, nodeId } = world.swarm;
+  const listed = world.nodes?.find(node => node.nodeId === nodeId)?.role;
+  return !(role === 'manager' && quorum && listed === 'manager');
 }

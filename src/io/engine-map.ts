@@ -15,6 +15,7 @@ export interface WireInfo {
   OSType?: string;
   NCPU?: number;
   MemTotal?: number;
+  DockerRootDir?: string;
   Warnings?: string[] | null;
   Swarm?: {
     NodeID?: string;
@@ -116,6 +117,7 @@ export function toInfo(wire: WireInfo, apiVersion: string): EngineInfo {
     os: wire.OSType ?? 'linux',
     cpus: wire.NCPU ?? 0,
     memoryBytes: wire.MemTotal ?? 0,
+    rootDirectory: wire.DockerRootDir,
     swarm: {
       localState: oneOf(swarm.LocalNodeState, ['inactive', 'pending', 'active', 'error', 'locked'] as const),
       nodeId: swarm.NodeID ?? '',
