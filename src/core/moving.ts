@@ -9,7 +9,7 @@
  *  3. `end-move`: as many replicas as before. Swarm takes the tasks with a waiting successor away first.
  * Where the new ones do not come to run, `block-move` marks those instead, so that `end-move` takes them away and nothing else.
  */
-import { SURGE_LIMIT_MS } from './move-times.ts';
+import { REBALANCE_LIMIT_MS, SURGE_LIMIT_MS } from './move-times.ts';
 import { activePeers, LEAVING_LABEL, type World } from './observe.ts';
 import type { Decision, Step } from './step.ts';
 import type { ServiceMove, SwarmNode, SwarmService, SwarmTask } from './world.ts';
@@ -48,8 +48,7 @@ function nextOf(world: World, service: SwarmService, move: ServiceMove): Next | 
   const over = whyOver(world, move, node, going);
   if (move.phase === 'surge') {
     const all = tasksOf(world, service).length >= (service.replicas ?? 0) + move.count;
-    const late = ageMs >= SURGE_LIMIT_MS ? 'no other Pi has room for it, or it does not start there' : undefined;
-    const why = over ?? (all ? undefined : late);
+    const why = over ?? (all ? undefined : whyLate(world, move, ageMs));
     if (why !== undefined) return all ? end(why) : (takeBack(world, service, why) ?? end(why));
     if (!all) return undefined;
     const empty = emptyNodes(world, service, [move.from]);
@@ -70,6 +69,15 @@ function whyOver(
   if (node === undefined || node.state === 'down') return 'the Pi is gone, the swarm replaces its tasks itself';
   if (!isWanted(world, node, move)) return 'it is not needed any more';
   return going.length === 0 ? 'nothing of it runs there any more' : undefined;
+}
+
+/** Nobody waits for an even load, and who is back with a new card has to fetch the images first; but a Pi that goes cannot wait. */
+function whyLate({ nodes = [] }: World, { why }: ServiceMove, ageMs: number): string | undefined {
+  const goes = (node: SwarmNode): boolean =>
+    node.labels[LEAVING_LABEL] !== undefined && node.state === 'ready' && node.availability !== 'drain';
+  if (why === 'rebalance' && nodes.some(goes)) return 'a Pi goes, and its work is first';
+  const limitMs = why === 'rebalance' ? REBALANCE_LIMIT_MS : SURGE_LIMIT_MS;
+  return ageMs >= limitMs ? 'no other Pi has room for it, or it does not start there' : undefined;
 }
 
 /**

@@ -218,6 +218,41 @@ describe('when', () => {
     expect(later(10_000)).toEqual(['move']);
   });
 
+  describe('a Pi that has to fetch the image first', () => {
+    const fetching = (more: Partial<Facts> = {}): Facts => {
+      const surge = { from: nodeIdOf('pi1'), count: 1, why: 'rebalance', phase: 'surge' } as const;
+      const it_ = world({ web: [3, 3, 1] }, { web: { replicas: 6, desired: 6, running: 6, move: surge } }, more);
+      const tasks = (it_.tasks ?? []).map(task =>
+        task.nodeId === nodeIdOf('pi3') ? { ...task, state: 'preparing' } : task,
+      );
+      return { ...it_, tasks };
+    };
+
+    it('gets minutes for it', () => {
+      expect(story([0, uneven], [20_000, uneven], [1_000, fetching()], [290_000, fetching()]).plan).toEqual([]);
+      expect(story([0, uneven], [20_000, uneven], [1_000, fetching()], [300_000, fetching()]).plan).toEqual([
+        'block-move',
+      ]);
+    });
+
+    it('does not keep one that goes', () => {
+      const pi2 = node('pi2', { availability: 'pause', labels: { ...node('pi2').labels, ...leaving } });
+      const goes = fetching({ nodes: [manager('pi1'), pi2, node('pi3')] });
+      expect(story([0, uneven], [20_000, uneven], [1_000, fetching()], [1_000, goes]).plan).toEqual(['block-move']);
+    });
+
+    it('is no reason to let a later leave stop its tasks first', () => {
+      const { moves } = story(
+        [0, uneven],
+        [20_000, uneven],
+        [1_000, fetching()],
+        [300_000, fetching()],
+        [1_000, uneven],
+      );
+      expect(moves.gaveUpMs).toEqual({});
+    });
+  });
+
   it('a service that is no more even after its move is left alone for ten minutes', () => {
     const again = (ms: number) =>
       story([0, uneven], [20_000, uneven], [1_000, moving], [1_000, uneven], [20_000, uneven], [ms, uneven]).plan;
