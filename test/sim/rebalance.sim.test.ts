@@ -56,6 +56,23 @@ describe('a Pi that lost its power and is back', () => {
   );
 });
 
+describe('a Pi that comes back with a new card, and fetches the image for minutes', () => {
+  it.each(seeds)('seed %i: gets its share, and nothing stops before it has', async seed => {
+    const sim = new SimCluster({ seed, pis: 3 + (seed % 4) });
+    const work = new Work(sim);
+    await work.begin();
+    const pi = sim.pis[seed % sim.pis.length];
+    if (pi === undefined) throw new Error('nobody is there');
+    await work.ask(pi, 'shutdown');
+    await work.smoothly(`${pi.name} has gone`, () => work.hasGone(pi), 90_000);
+    pi.engine.taskStartMs = 60_000 + sim.random() * 120_000;
+    await work.comeBack(pi);
+    await work.smoothly('it is back', () => pi.world?.swarm.state === 'active', 60_000);
+    await work.smoothly('the load is even', () => isEven(work), 600_000);
+    await work.isAsBefore();
+  });
+});
+
 describe('Pis that come and go without order', () => {
   it.each(seeds)('seed %i: in the end the load is even, with few moves, and no move is left behind', async seed => {
     const sim = new SimCluster({ seed, pis: 4 + (seed % 3), lose: seed % 4 === 0 ? 0.03 : 0 });
