@@ -8,6 +8,8 @@ import type { ClusterEvent, News, Told } from './event-types.ts';
 
 /** Events beyond it are forgotten, the oldest first. */
 export const EVENTS_MAX = 200;
+/** No line is longer: the others refuse what is too long, and all that comes with it. */
+const TEXT_MAX = 400;
 /** The work of a new leader is to know who is who; small clusters let everybody know, in case it leads next. */
 const TOLD_MAX = 64;
 
@@ -59,6 +61,7 @@ function add(chronicle: Chronicle, { key, open, atMs, ...what }: News, wallMs: n
     revision,
     at: old?.at ?? isoOf(Math.min(atMs, wallMs)),
     ...what,
+    text: what.text.slice(0, TEXT_MAX),
   };
   if (old === undefined) events.push(event);
   else events[index] = event;

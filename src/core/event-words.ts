@@ -35,6 +35,12 @@ const AILING: Record<string, string> = {
 
 export const ailingText = (word: string): string => AILING[word] ?? 'is unwell';
 
-/** `pi1 → pi3`, `pi1 → pi2, pi3` */
-export const routeText = (from: string, to: readonly string[]): string =>
-  to.length === 0 ? `away from ${from}` : `${from} → ${to.join(', ')}`;
+/** Names in one line; more are counted. */
+const NAMES_MAX = 4;
+
+/** `pi1 → pi3`, `pi1 → pi2, pi3`, `pi1 → pi2, pi3, pi4, pi5 and 7 more` */
+export function routeText(from: string, to: readonly string[]): string {
+  if (to.length === 0) return `away from ${from}`;
+  const more = to.length > NAMES_MAX ? ` and ${to.length - NAMES_MAX} more` : '';
+  return `${from} → ${to.slice(0, NAMES_MAX).join(', ')}${more}`;
+}

@@ -56,6 +56,10 @@ describe('writing', () => {
     expect(texts(it).at(-1)).toBe('whole');
   });
 
+  it('writes no line that others would refuse for its length', () => {
+    expect(written(EMPTY_CHRONICLE, 'a', 'x'.repeat(9_000)).events[0]?.text).toHaveLength(400);
+  });
+
   it('tells of nothing that lies ahead, whatever the clocks say', () => {
     const it = write(EMPTY_CHRONICLE, 'a', told(), [news('x', { atMs: 9e20 }), news('y', { atMs: -5 })], 5_000);
     expect(it.events.map(({ at }) => at)).toEqual(['1970-01-01T00:00:05.000Z', '1970-01-01T00:00:00.000Z']);
