@@ -75,6 +75,7 @@ export function manage(world: World, nodes: SwarmNode[]): Decision | undefined {
   const rising = managers.find(node => isChanging(node) && !overdue(world, node));
   if (rising !== undefined) return wait('M1', `${refOf(rising).name} becomes a manager`);
   const falling = nodes.find(node => node.role === 'worker' && isChanging(node));
+  if (falling !== undefined && isLeftOver(world, falling)) return takeOut(world, falling, roster);
   if (falling !== undefined) return wait('M1', `${refOf(falling).name} becomes a worker`);
   return replace(world, roster) ?? grow(world, managers, bench, wished) ?? shrink(world, roster);
 }
@@ -83,6 +84,29 @@ const overdue = (world: World, node: SwarmNode): boolean => {
   const since = world.trouble[node.nodeId]?.unreachableSinceMs;
   return since !== undefined && world.nowMs - since >= world.wish.replaceAfterMs;
 };
+
+/**
+ * A worker that Raft counts as a manager for ever: its engine went off between its demotion and its worker's certificate, came
+ * back as a manager, joined Raft anew and learned only then what it is. Swarm takes members out only when it demotes them.
+ */
+const isLeftOver = (world: World, node: SwarmNode): boolean =>
+  node.state === 'ready' && !node.reachable && overdue(world, node);
+
+/** A crash in between leaves a manager that cannot be reached, which is M2's. */
+function takeOut(world: World, node: SwarmNode, { reachable }: Roster): Decision {
+  const voters = (world.nodes ?? []).filter(({ voter }) => voter).length;
+  const ref = refOf(node);
+  if (reachable.length < majority(voters)) return wait('M2', `${ref.name} becomes a worker when more managers answer`);
+  const why = `Raft still counts ${ref.name}, which is a worker`;
+  return {
+    rule: 'M2',
+    why,
+    steps: [
+      { action: 'promote', ...ref },
+      { action: 'demote', ...ref },
+    ],
+  };
+}
 
 /** M2: a manager that is gone for long is demoted when a live worker can take its place. */
 function replace(world: World, { managers, reachable, bench }: Roster): Decision | undefined {

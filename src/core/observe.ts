@@ -111,7 +111,7 @@ export interface Facts {
 export interface Trouble {
   /** Monotonic ms since when the node is not ready. */
   downSinceMs?: number;
-  /** Managers: since when Raft cannot reach it. */
+  /** Managers, and whom Raft still counts as one: since when Raft cannot reach it. */
   unreachableSinceMs?: number;
 }
 
@@ -241,7 +241,7 @@ function troubles(facts: Facts, before: World | undefined): Record<string, Troub
     const old = before?.trouble[node.nodeId];
     const trouble: Trouble = {};
     if (node.state !== 'ready') trouble.downSinceMs = old?.downSinceMs ?? facts.nowMs;
-    if (node.role === 'manager' && !node.reachable) {
+    if ((node.role === 'manager' || node.voter) && !node.reachable) {
       trouble.unreachableSinceMs = old?.unreachableSinceMs ?? facts.nowMs;
     }
     if (trouble.downSinceMs !== undefined || trouble.unreachableSinceMs !== undefined) result[node.nodeId] = trouble;

@@ -7,6 +7,23 @@ const gone = { state: 'down' as const, reachable: false };
 /** A peer that is dead: its last words are still known. */
 const lost = (name: string) => peer(name, { swarm: active(name, { role: 'manager' }) }, { liveness: 'dead' });
 
+describe('a worker that Raft still counts as a manager', () => {
+  const leftover = (more: object = {}) => node('pi3', { voter: true, reachable: false, ...more });
+  const trio = (third = leftover()) => leading([manager('pi1'), manager('pi2'), third]);
+
+  it('is waited for as long as a demotion may take, then promoted and demoted once more: swarm does it right then', () => {
+    expect(plan(trio())).toEqual(['wait: pi3 becomes a worker']);
+    expect(plan(trio(), 61_000)).toEqual(['promote pi3', 'demote pi3']);
+  });
+
+  it('is left alone while it is down, while Raft reaches it, and while too few others answer', () => {
+    expect(plan(trio(leftover({ state: 'down' })), 61_000).join()).toContain('wait');
+    expect(plan(trio(leftover({ reachable: true })), 61_000)).toEqual(['wait: pi3 becomes a worker']);
+    const alone = leading([manager('pi1'), manager('pi2', gone), leftover()]);
+    expect(plan(alone, 61_000).join()).toContain('wait');
+  });
+});
+
 describe('M1 count', () => {
   it.each([
     [1, 1],
