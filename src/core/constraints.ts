@@ -28,7 +28,7 @@ export function holds({ key, equal, value }: Constraint, node: SwarmNode): boole
 /** The node's word for that key; undefined for a key that no node has. */
 function wordOf(key: string, node: SwarmNode): string | undefined {
   const label = /^node\.labels\.(.+)$/i.exec(key)?.[1];
-  if (label !== undefined) return node.labels[label] ?? '';
+  if (label !== undefined) return Object.hasOwn(node.labels, label) ? (node.labels[label] ?? '') : '';
   if (/^engine\.labels\../i.test(key)) return 'unknown';
   switch (key.toLowerCase()) {
     case 'node.id':
@@ -48,8 +48,11 @@ function wordOf(key: string, node: SwarmNode): string | undefined {
   }
 }
 
-const NAMES: Record<string, string> = { x86_64: 'amd64', aarch64: 'arm64' };
-const normal = (architecture: string): string => NAMES[architecture] ?? architecture;
+const NAMES = new Map([
+  ['x86_64', 'amd64'],
+  ['aarch64', 'arm64'],
+]);
+const normal = (architecture: string): string => NAMES.get(architecture) ?? architecture;
 
 /** Empty parts fit everything (swarmkit `scheduler/filter.go`, PlatformFilter). */
 export const platformFits = (
