@@ -180,7 +180,7 @@ export const fileSchema = z.strictObject(
     steadyFor: duration('1s', '1d', '20s'),
     /** Between two moves, so that a small machine pulls and starts for one service at a time. */
     rebalanceEvery: duration('1s', '1d', '10s'),
-    /** How long a shutdown waits for its tasks to run elsewhere; less than systemd's 90 s until it kills. */
+    /** How long a shutdown or stop waits for its tasks to run elsewhere; systemd is asked for the time where its unit allows less. */
     drainTimeout: duration('1s', '10m', '60s'),
     /**
      * A silent Pi is Down after three of these. `auto`: 1 s up to 30 Pis, 2 s up to 100, then 5 s, since each is work for
