@@ -145,7 +145,7 @@ async function leaveUnderLoad(
   }
 }
 
-/** Containers there, as any other Pi that is a manager lists them. */
+/** Containers there, as each other Pi that is a manager lists them. */
 async function runningOn(lab: Lab, pis: string[], { name, id }: Gone): Promise<number> {
   const filters = encodeURIComponent(JSON.stringify({ node: [id] }));
   for (const pi of pis.filter(other => other !== name)) {
