@@ -2,7 +2,7 @@
 
 import { UNWELL_LABEL } from './ailments.ts';
 import { isHalfOver, isMoving, isSelf, isShort, peerOf, refOf } from './managers.ts';
-import { isGivingAway, isMeshSettled, startMoves } from './moving.ts';
+import { isGathering, isGivingAway, isMeshSettled, startMoves } from './moving.ts';
 import {
   type ActivePeer,
   activePeers,
@@ -76,7 +76,7 @@ function sendOff(world: World, node: SwarmNode, mark: 'leave' | 'shutdown' | 'dr
   if (!late) {
     const steps = startMoves(world, node, 'leave');
     if (steps.length > 0) return { steps, why: 'gives its work away' };
-    if (isGivingAway(world, node) || !isMeshSettled(world)) return undefined;
+    if (isGivingAway(world, node) || isGathering(world) || !isMeshSettled(world)) return undefined;
   }
   return {
     steps: [{ action: 'drain', ...refOf(node), labels }],

@@ -47,7 +47,7 @@ function nextOf(world: World, service: SwarmService, move: ServiceMove): Next | 
   const going = node === undefined ? [] : tasksOf(world, service, node);
   const over = whyOver(world, move, node, going);
   if (move.phase === 'surge') {
-    const all = tasksOf(world, service).length >= (service.replicas ?? 0) + move.count;
+    const all = answering(world, service).length >= neededOf(service, move, node, going);
     const why = over ?? (all ? undefined : whyLate(world, move, ageMs));
     if (why !== undefined) return all ? end(why) : (takeBack(world, service, why) ?? end(why));
     if (!all) return undefined;
@@ -106,6 +106,24 @@ function isWanted(world: World, node: SwarmNode, { why }: ServiceMove): boolean 
   if (why === 'lost') return isLost(world, node);
   return true;
 }
+
+/** As many as were asked for; those on a Pi that is lost are among them, but nobody counts on them. */
+const neededOf = (
+  { replicas = 0 }: SwarmService,
+  { count }: ServiceMove,
+  node: SwarmNode | undefined,
+  going: readonly SwarmTask[],
+): number => replicas + count - (node?.state === 'ready' ? 0 : going.length);
+
+/** Running on Pis that are there: after a change of leader, tasks on the one that died still say that they run. */
+const answering = (world: World, service: SwarmService): SwarmTask[] =>
+  tasksOf(world, service).filter(task =>
+    world.nodes?.some(({ nodeId, state }) => nodeId === task.nodeId && state === 'ready'),
+  );
+
+/** After a change of leader nobody is ready for a moment: who is there but has not registered yet may take work soon. */
+export const isGathering = (world: World): boolean =>
+  (world.nodes ?? []).some(node => node.state === 'unknown' && !isLost(world, node));
 
 /** Steps that start moves: every task there that can move. */
 export function startMoves(world: World, node: SwarmNode, why: ServiceMove['why']): Step[] {

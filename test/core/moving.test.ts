@@ -150,6 +150,22 @@ describe('a leader that died', () => {
     expect(plan(after('unknown'))).toEqual(['move 1 of web away from pi2']);
   });
 
+  it('is not counted on: what ran there does not run, whatever the swarm says of it', () => {
+    const nodes = [manager('pi1'), manager('pi2', { state: 'unknown', reachable: false }), going('pi3'), node('pi4')];
+    const leaves = { from: nodeIdOf('pi3'), count: 1, why: 'leave', phase: 'surge' } as const;
+    const tasks = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi4')];
+    const some = [...died.slice(0, 1), peer('pi3', { intent: 'shutdown', swarm: active('pi3') })];
+    const facts = leading(nodes, { services: [web(2, { move: leaves })], tasks, peers: some });
+    expect(plan(facts)).toEqual([expect.stringMatching(/^wait: /)]);
+  });
+
+  it('leaves nodes behind that have yet to register: nobody is drained before it is known who can take the work', () => {
+    const nodes = [manager('pi1', { availability: 'pause' }), going('pi2'), node('pi3', { state: 'unknown' })];
+    const both = [peer('pi2', { intent: 'shutdown', swarm: active('pi2') }), peer('pi3', { swarm: active('pi3') })];
+    const facts = leading(nodes, { services: [web(1)], tasks: [task(1, 'pi2')], peers: both });
+    expect(plan(facts)).toEqual([expect.stringMatching(/^wait: /)]);
+  });
+
   it('is left to the swarm once that has given it up', () => {
     expect(plan(after('down'))).toEqual([expect.stringMatching(/^wait: /)]);
   });

@@ -77,6 +77,17 @@ export class Work {
     );
   }
 
+  /** Tasks that answer, by service. */
+  counts(): Map<string, number> {
+    const counts = new Map(this.services.list().map(({ name }) => [name, 0]));
+    const names = new Map(this.services.list().map(({ id, name }) => [id, name]));
+    for (const { service } of this.answering().values()) {
+      const name = names.get(service) ?? '';
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
+    return counts;
+  }
+
   /** As many tasks as wished, and no Pi sends a request to one that does not answer. */
   problem(): string | undefined {
     const answering = [...this.answering().values()];
