@@ -17,6 +17,8 @@ let targets = given.targets;
 /** A keep-alive client has one connection to each address, as a browser would have. */
 const clients = Array.from({ length: keepAliveClients }, () => new Agent({ keepAlive: true, maxSockets: 1 }));
 
+const usedSockets = new WeakSet();
+
 let [sent, ok, failed, heldBack, retried, inFlight, next] = [0, 0, 0, 0, 0, 0, 0];
 const failures = [];
 const byTarget = {};
@@ -50,9 +52,15 @@ function ask(target, agent) {
     function fail(error) {
       clearTimeout(limit);
       // RFC 9112 §9.3.1: a server may close an idle connection just when the client uses it again; clients then try anew.
-      error.retry = call.reusedSocket && error.code === 'ECONNRESET';
+      error.retry = reused && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
       reject(error);
     }
+    let reused = false;
+    call.on('socket', socket => {
+      // `call.reusedSocket` is false for a request that waited until its connection was free.
+      reused = usedSockets.has(socket);
+      usedSockets.add(socket);
+    });
     call.on('error', fail);
     call.end();
   });
@@ -71,7 +79,7 @@ async function send() {
     const container = await ask(target, agent).catch(error => {
       if (!error.retry) throw error;
       retried++;
-      return ask(target, agent);
+      return ask(target);
     });
     ok++;
     byTarget[target].ok++;
@@ -102,7 +110,7 @@ const ticking = setInterval(() => {
     else heldBack++;
   }
 }, TICK_MS);
-const counting = setInterval(() => say({ counts: { sent, ok, failed } }), COUNTS_EVERY_MS);
+const counting = setInterval(() => say({ counts: { sent, ok, failed, heldBack } }), COUNTS_EVERY_MS);
 
 function percentile(share) {
   return Math.round((tookMs[Math.min(tookMs.length - 1, Math.floor(share * tookMs.length))] ?? 0) * 10) / 10;
@@ -120,7 +128,7 @@ async function end() {
   process.stdin.destroy();
 }
 
-say({ counts: { sent, ok, failed } });
+say({ counts: { sent, ok, failed, heldBack } });
 for await (const line of createInterface({ input: process.stdin })) {
   const word = JSON.parse(line);
   if (word.targets === undefined) break;

@@ -23,6 +23,8 @@ interface Counts {
   sent: number;
   ok: number;
   failed: number;
+  /** Not sent because too many were under way. */
+  heldBack: number;
 }
 
 export interface Failure {
@@ -35,9 +37,7 @@ export interface Failure {
 }
 
 export interface LoadResult extends Counts {
-  /** Not sent because too many were under way. */
-  heldBack: number;
-  /** Sent again because a kept connection was closed as it was used; succeeded or counted as failed. */
+  /** Sent again on a new connection because a kept one was closed as it was used; then answered, or counted as failed. */
   retried: number;
   /** At most 500 of them. */
   failures: Failure[];
@@ -107,7 +107,7 @@ export class Load {
   }
 
   get counts(): Counts {
-    return this.#counts ?? { sent: 0, ok: 0, failed: 0 };
+    return this.#counts ?? { sent: 0, ok: 0, failed: 0, heldBack: 0 };
   }
 
   #targets(): string[] {
