@@ -138,12 +138,17 @@ export function startMoves(world: World, node: SwarmNode, why: ServiceMove['why'
     });
 }
 
-/** Some of its tasks are on their way, or will be when another move of their service is over: two Pis may go at once. */
+/**
+ * Some of its tasks are on their way, or will be when another move of their service is over (two Pis may go at once), or
+ * when its rolling update is, which goes on being «updating» for seconds after the last task.
+ */
 export const isGivingAway = (world: World, node: SwarmNode): boolean =>
-  (world.services ?? []).some(
-    service =>
-      service.move !== undefined && (service.move.from === node.nodeId || tasksOf(world, service, node).length > 0),
-  );
+  (world.services ?? []).some(service => {
+    const { move, replicas, updating, localVolumes } = service;
+    if (move?.from === node.nodeId) return true;
+    const later = move !== undefined || (updating === true && replicas !== undefined && localVolumes !== true);
+    return later && tasksOf(world, service, node).length > 0;
+  });
 
 /** Global services have one task on each Pi anyway, and local volumes do not come along: draining stops those. */
 export const canMove = (world: World, service: SwarmService): boolean =>

@@ -85,7 +85,6 @@ describe('a Pi that goes', () => {
     const tasks = [task(1, 'pi2'), task(2, 'pi3')];
     expect(plan(world([everywhere], tasks))).toEqual(['drain pi2']);
     expect(plan(world([web(2, { localVolumes: true })], tasks))).toEqual(['drain pi2']);
-    expect(plan(world([web(2, { updating: true })], tasks))).toEqual(['drain pi2']);
     expect(plan(world([web(2)], [task(2, 'pi3')]))).toEqual(['drain pi2']);
   });
 
@@ -98,6 +97,12 @@ describe('a Pi that goes', () => {
     const services = [web(2, { move: leave('surge') })];
     const tasks = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi4', { state: 'starting' })];
     expect(plan(leading(nodes, { services, tasks, peers: two }))).toEqual([expect.stringMatching(/^wait: /)]);
+  });
+
+  it('waits for a rolling update to end before its tasks move, but not for ever', () => {
+    const updating = world([web(2, { updating: true })], [task(1, 'pi2'), task(2, 'pi3')]);
+    expect(plan(updating)).toEqual([expect.stringMatching(/^wait: /)]);
+    expect(plan(updating, 30_000)).toEqual(['drain pi2']);
   });
 
   it('moves nothing where nobody else can take it', () => {
