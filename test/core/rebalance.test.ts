@@ -85,6 +85,15 @@ describe('where a service may run', () => {
     expect(foreseen({ ...it_, nodes: [manager('pi1'), node('pi2'), third] })).toEqual(moves);
   });
 
+  it('nothing is moved to an unwell Pi, and nothing away from it', () => {
+    const hot = (name: string) => node(name, { labels: { ...node(name).labels, 'pi-swarm.unwell': 'hot' } });
+    const nodes = [manager('pi1'), node('pi2'), hot('pi3')];
+    // The swarm would start it there.
+    expect(foreseen({ ...world({ web: [3, 3, 0] }), nodes })).toEqual([]);
+    expect(foreseen({ ...world({ web: [1, 0, 4] }), nodes })).toEqual([]);
+    expect(foreseen({ ...world({ web: [4, 0, 3] }), nodes })).toEqual(['web: pi1 → pi2 pi2']);
+  });
+
   it('one host port holds one task on each Pi', () => {
     const ports = [{ protocol: 'tcp', published: 80, target: 80, mode: 'host' } as const];
     const both = { web: { ports }, proxy: { ports } };
@@ -142,6 +151,12 @@ describe('when', () => {
   it('only after everything has been calm for a while', () => {
     expect(after(uneven)).toEqual(['move 1 of web away from pi1']);
     expect(after(uneven, 19_000)).toEqual(quiet);
+  });
+
+  it('and not for a service that is complete only for a moment', () => {
+    const late = world({ web: [3, 3, 0] }, { web: { running: 5 } });
+    expect(story([0, late], [20_000, late], [1_000, uneven], [9_000, uneven]).plan).toEqual([]);
+    expect(story([0, late], [20_000, late], [1_000, uneven], [10_000, uneven]).plan).toEqual(['move']);
   });
 
   it('at once where somebody waits for it', () => {
