@@ -1,7 +1,21 @@
 import { defineConfig } from 'vitest/config';
 
+/** Pis that leave, die, come back and fall ill, under load where it matters: too long for every day. */
+const AWAY = [
+  'events',
+  'flapping',
+  'health',
+  'interrupted',
+  'leftover',
+  'planned',
+  'rebalance',
+  'rebalance-faults',
+  'systemd',
+];
+const away = AWAY.map(name => `test/lab/${name}.test.ts`);
+
 /**
- * `unit` runs its files in parallel; `lab` and `long` make virtual Pis with real engines, so one file at a time: two
+ * `unit` runs its files in parallel; `lab`, `away` and `long` make virtual Pis with real engines, so one file at a time: two
  * cores carry one cluster well, and a time limit means something.
  */
 export default defineConfig({
@@ -21,10 +35,15 @@ export default defineConfig({
         test: {
           name: 'lab',
           include: ['test/lab/**/*.test.ts'],
+          exclude: away,
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 180_000,
         },
+      },
+      {
+        extends: true,
+        test: { name: 'away', include: away, fileParallelism: false, testTimeout: 240_000, hookTimeout: 180_000 },
       },
       {
         extends: true,

@@ -1,5 +1,5 @@
 /**
- * `node scripts/test.mjs [check|unit|lab|long …]`, default `check unit lab`: set-up, then each part, then one last line
+ * `node scripts/test.mjs [check|unit|lab|away|long …]`, default `check unit lab`: set-up, then each part, then one last line
  * `N passed, N failed, N skipped`, counted from what the runner wrote as JSON, not from what it printed.
  */
 import { spawn } from 'node:child_process';
@@ -15,6 +15,7 @@ const PARTS = {
   check: { limitMs: 5 * MINUTE_MS, run: check },
   unit: { limitMs: 8 * MINUTE_MS, run: () => vitest('unit') },
   lab: { limitMs: 14 * MINUTE_MS, run: () => vitest('lab') },
+  away: { limitMs: 45 * MINUTE_MS, run: () => vitest('away') },
   long: { limitMs: 90 * MINUTE_MS, run: () => vitest('long') },
 };
 
