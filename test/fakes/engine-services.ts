@@ -104,6 +104,10 @@ export class FakeServices {
     for (const constraint of spec.TaskTemplate?.Placement?.Constraints ?? []) holds(member, constraint);
     if (spec.Mode?.Replicated === undefined && spec.Mode?.Global === undefined)
       throw new Error('FakeServices: jobs are not faked');
+    const { RestartPolicy, Placement } = (spec.TaskTemplate ?? {}) as Record<string, { [key: string]: unknown }>;
+    if ((RestartPolicy?.Condition ?? 'any') !== 'any')
+      throw new Error('FakeServices: tasks that stay ended are not faked');
+    if (Placement?.Preferences !== undefined) throw new Error('FakeServices: placement preferences are not faked');
   }
 
   #find(name: string): WireService | undefined {
