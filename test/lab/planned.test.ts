@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { WHOAMI_IMAGE } from '../../src/io/whoami.ts';
 import { canMakeNamespaces } from '../io/netns.ts';
 import {
   answersEverywhere,
@@ -24,11 +25,22 @@ const LOADS: ServiceLoad[] = [
   { service: 'whoami', port: 80, ratePerSecond: 120 },
   { service: 'one', port: 81, ratePerSecond: 40 },
   { service: 'everywhere', port: 82, ratePerSecond: 20 },
+  { service: 'kept', port: 83, ratePerSecond: 40, keepAliveClients: 3 },
 ];
 const REPLICAS = 5;
+/** Answers any number of requests on one connection, which whoami's server does not. SIGTERM ends it and all connections. */
+const KEPT_REPLICAS = 3;
+const ANSWER = `printf "HTTP/1.1 200 OK\\r\\nContent-Length: 17\\r\\n\\r\\nI'm $(hostname)\\n"`;
+const KEPT_SERVER = [
+  'export CR=$(printf "\\r"); trap "exit 0" TERM',
+  `export EACH='while IFS= read -r line; do if [ "$line" = "$CR" ]; then eval "$ANSWER"; fi; done'`,
+  'nc -ll -p 8000 -e sh -c \'eval "$EACH"\' & wait $!',
+].join('\n');
 
 describe.skipIf(!canMakeNamespaces)('what is planned, under the load of requests from outside', () => {
   const lab = useLab(oneCluster({ pis: 4, config: { drainTimeout: '40s', steadyFor: '2s' } }));
+
+  const manager = async (): Promise<string> => oneOf(await nodesOf(lab()), 'leader').name;
 
   beforeAll(async () => {
     await formed(lab(), lab().pis(), 3);
@@ -36,14 +48,25 @@ describe.skipIf(!canMakeNamespaces)('what is planned, under the load of requests
     await deploy('--replicas', `${REPLICAS}`, '--publish', '80:8000');
     await deploy('--name', 'one', '--publish', '81:8000');
     await deploy('--name', 'everywhere', '--global', '--publish', '82:8000');
+    const kept = [
+      '--name',
+      'kept',
+      '--replicas',
+      `${KEPT_REPLICAS}`,
+      '--publish',
+      '83:8000',
+      '--env',
+      `ANSWER=${ANSWER}`,
+    ];
+    const image = ['--no-resolve-image', '--entrypoint', '/bin/sh', WHOAMI_IMAGE, '-c', KEPT_SERVER];
+    await docker(lab(), await manager(), 'service', 'create', '--quiet', ...kept, ...image);
   }, 120_000);
-
-  const manager = async (): Promise<string> => oneOf(await nodesOf(lab()), 'leader').name;
 
   const settled = async (): Promise<Task[]> => {
     await formed(lab(), lab().pis(), 3);
     await waitFor(() => tasksOf(lab(), 'everywhere'), { what: 'a task on each Pi', is: ({ length }) => length === 4 });
     await waitFor(() => tasksOf(lab(), 'one'), { what: 'the only task', is: ({ length }) => length === 1 });
+    await waitFor(() => tasksOf(lab(), 'kept'), { what: 'kept', is: ({ length }) => length === KEPT_REPLICAS });
     const tasks = await running(lab(), REPLICAS, lab().pis());
     await answersEverywhere(lab(), lab().pis(), containersOf(tasks));
     return tasks;
@@ -96,7 +119,7 @@ describe.skipIf(!canMakeNamespaces)('what is planned, under the load of requests
     await add(name);
   };
 
-  const nobodyMisses: Record<string, number> = { whoami: REPLICAS, one: 1, everywhere: 3 };
+  const nobodyMisses: Record<string, number> = { whoami: REPLICAS, one: 1, everywhere: 3, kept: KEPT_REPLICAS };
 
   for (const role of ['worker', 'manager', 'leader'] as const) {
     it(`loses no request when ${role === 'leader' ? 'the' : 'a'} ${role} leaves`, async ({ annotate }) => {
