@@ -124,7 +124,7 @@ const LEGEND = [
   'script: docker swarm init and join, one after the other, without a pause; three Pis as managers',
   'stock: the same swarm by hand, docker service create with the same image and default settings',
   'power cut: of a Pi that runs replicas; where nothing is said, not the Raft leader',
-  'planned leave: 2,000 requests from outside or more, each a connection of its own, to all Pis in turn',
+  'planned leave: 2,000 requests or more from outside, a connection each, to all Pis in turn',
   'drain: docker node update --availability drain on stock services; as the kernel may lack ip_vs,',
   '  their published ports are served by the agents there, too',
   'even again: no Pi has two tasks more than another; stock: agents off, looked at once for 90 s',
