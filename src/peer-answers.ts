@@ -87,9 +87,11 @@ export const readClusterView = (answer: unknown): ClusterView | undefined => vie
 /** Ends on terminals and dashboards. */
 const words = z.string().max(512).overwrite(printable);
 const name = z.string().max(256).overwrite(printable);
+/** Thirty years with a change each second. Whoever leads next counts on from here: near 2^53 that would stand still. */
+const revision = z.int().min(0).max(999_999_999);
 const event = z.object({
   id: z.string().regex(/^[0-9a-z-]{1,64}$/),
-  revision: count,
+  revision,
   at: z.iso.datetime(),
   kind: z.string().regex(/^[a-z-]{1,40}$/),
   pi: name.optional(),
@@ -121,15 +123,17 @@ const told = z.object({
   ghosts: z.array(name).max(4096),
   merging: z.object({ swarmId: name, sinceMs: count }).optional(),
 });
-const chronicle = z.object({
-  origin: z.string().regex(/^[0-9a-z]{0,32}$/),
-  revision: z.int().min(0),
-  whole: flag,
-  events: z.array(event).max(EVENTS_MAX),
-  open: z.record(name, name).refine(it => Object.keys(it).length <= EVENTS_MAX),
-  // Another release may remember it differently: the events are still good.
-  told: told.optional().catch(undefined),
-});
+const chronicle = z
+  .object({
+    origin: z.string().regex(/^[0-9a-z]{0,32}$/),
+    revision,
+    whole: flag,
+    events: z.array(event).max(EVENTS_MAX),
+    open: z.record(name, name).refine(it => Object.keys(it).length <= EVENTS_MAX),
+    // Another release may remember it differently: the events are still good.
+    told: told.optional().catch(undefined),
+  })
+  .refine(({ revision, events }) => events.every(event => event.revision <= revision));
 const chronicleRequest = z
   .object({ version: z.string().max(64), manager: flag })
   .catch({ version: '', manager: false });

@@ -3,7 +3,7 @@ import { type MeshTable, soundTable } from '../src/core/mesh.ts';
 import { turn } from '../src/core/turn.ts';
 import type { PiStatus } from '../src/core/world.ts';
 import { MeshFeed } from '../src/mesh-feed.ts';
-import { readClusterView, readMeshTable } from '../src/peer-answers.ts';
+import { readChronicle, readClusterView, readMeshTable } from '../src/peer-answers.ts';
 import type { Peers } from '../src/ports.ts';
 import { Reporter } from '../src/reporter.ts';
 import { facts, leader, node, nodeIdOf, peer, service } from './core/build.ts';
@@ -108,5 +108,27 @@ describe('a sound answer', () => {
     const sound = { protocol: 'tcp' as const, published: 81, targets: [], draining: [] };
     const broken = NONSENSE.flatMap(it => (it as { table?: unknown[] } | undefined)?.table ?? []);
     expect(soundTable([...broken, sound] as MeshTable)).toEqual([sound]);
+  });
+});
+
+describe('a chronicle', () => {
+  const event = (revision: number) => ({
+    id: `a-${revision}`,
+    revision,
+    at: '2026-05-01T16:41:00Z',
+    kind: 'x',
+    text: 'x',
+  });
+  const chronicle = (revision: number, ...revisions: number[]) =>
+    readChronicle({ origin: 'a', revision, whole: true, events: revisions.map(event), open: {} });
+
+  it.each([2 ** 53 - 1, 1e9, 1.5, -1])('is refused with a revision after which nobody could count on: %d', revision => {
+    expect(chronicle(revision)).toBeUndefined();
+    expect(chronicle(7, revision)).toBeUndefined();
+  });
+
+  it('is refused with an event that is newer than itself: it would come again and again', () => {
+    expect(chronicle(7, 6, 8)).toBeUndefined();
+    expect(chronicle(7, 6, 7)?.events).toHaveLength(2);
   });
 });

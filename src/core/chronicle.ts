@@ -32,7 +32,7 @@ export const versionOf = ({ origin, revision }: Pick<Chronicle, 'origin' | 'revi
 
 /** `revision` is 0 for anything that is no version. */
 export function readVersion(text: string): { origin: string; revision: number } {
-  const [, origin = '', digits = '0'] = /^([0-9a-z]{0,32})\.(\d{1,12})$/.exec(text) ?? [];
+  const [, origin = '', digits = '0'] = /^([0-9a-z]{0,32})\.(\d{1,9})$/.exec(text) ?? [];
   return { origin, revision: Number(digits) };
 }
 

@@ -125,6 +125,6 @@ it('selects by time, number and revision, in the order in which things happened'
   expect(shown({ after: 1 })).toEqual(['first', 'third']);
 });
 
-it.each(['', 'a', 'a.', '.x', 'a.99999999999999', 'A.1', 'a.1.2', 'ä.1'])('%j is no version', text => {
+it.each(['', 'a', 'a.', '.x', 'a.1000000000', 'A.1', 'a.1.2', 'ä.1'])('%j is no version', text => {
   expect(readVersion(text).revision).toBe(0);
 });
