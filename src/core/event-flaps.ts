@@ -17,7 +17,7 @@ export const isRestless = ({ losses = [] }: ToldPi): boolean => losses.length > 
 /** It is lost. @returns whether that has been told by this */
 export function toldAsRestless(scene: Scene, pi: ToldPi): boolean {
   const nowMs = scene.world.wallMs;
-  const recent = isRestless(pi) ? pi.losses : pi.losses?.filter(atMs => nowMs - atMs < WITHIN_MS);
+  const recent = isRestless(pi) ? pi.losses : pi.losses?.filter(atMs => Math.abs(nowMs - atMs) < WITHIN_MS);
   pi.losses = [...(recent ?? []), nowMs].slice(-LOSSES_MAX);
   if (!isRestless(pi)) return false;
   const { count, spanMs } = spanOf(pi);
@@ -29,7 +29,8 @@ export function toldAsRestless(scene: Scene, pi: ToldPi): boolean {
 /** @returns whether it has just come to rest */
 export function cameToRest(scene: Scene, pi: ToldPi): boolean {
   const last = pi.losses?.at(-1) ?? 0;
-  if (!isRestless(pi) || scene.world.wallMs - last < CALM_MS) return false;
+  // A clock that went back must not leave it restless until that time comes again.
+  if (!isRestless(pi) || Math.abs(scene.world.wallMs - last) < CALM_MS) return false;
   const { count, spanMs } = spanOf(pi);
   delete pi.losses;
   const text = `${pi.name} came and went: lost ${count} times in ${durationText(spanMs)}`;

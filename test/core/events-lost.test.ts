@@ -202,6 +202,31 @@ describe('a Pi that is lost', () => {
     expect(story.turn()).toEqual(['pi4 is back after 2 min · it had lost its network']);
   });
 
+  it('that came and went comes to rest also when the clock went back meanwhile', () => {
+    const story = new Story();
+    for (let flap = 0; flap < 5; flap += 1) {
+      story.lose('pi4', 4_000);
+      story.turn();
+      story.comeBack('pi4');
+      story.turn();
+    }
+    story.wallMs -= 365 * 86_400_000;
+    expect(story.turn()).toEqual(['pi4 came and went: lost 5 times in 16 s']);
+    story.lose('pi4', 4_000);
+    expect(story.turn()).toEqual(['pi4 lost power or its network']);
+  });
+
+  it('is not taken for restless for losses that lie ahead of a clock that went back', () => {
+    const story = new Story();
+    for (let flap = 0; flap < 4; flap += 1) {
+      if (flap === 3) story.wallMs -= 86_400_000;
+      story.lose('pi4', 4_000);
+      expect(story.turn()).toEqual(['pi4 lost power or its network']);
+      story.comeBack('pi4');
+      story.turn();
+    }
+  });
+
   it('is forgotten after a time, or was removed by a person', () => {
     const story = new Story(5);
     story.lose('pi4');
