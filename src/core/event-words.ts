@@ -25,15 +25,17 @@ export function durationText(ms: number): string {
 }
 
 /** What `pi-swarm.unwell` says, as a person would. */
-const AILING: Record<string, string> = {
-  'under-voltage': 'gets too little power',
-  throttled: 'is throttled',
-  hot: 'runs hot',
-  'memory-full': 'is short of memory',
-  'disk-full': 'has a full disk',
-};
+const AILING = new Map(
+  Object.entries({
+    'under-voltage': 'gets too little power',
+    throttled: 'is throttled',
+    hot: 'runs hot',
+    'memory-full': 'is short of memory',
+    'disk-full': 'has a full disk',
+  }),
+);
 
-export const ailingText = (word: string): string => AILING[word] ?? 'is unwell';
+export const ailingText = (word: string): string => AILING.get(word) ?? 'is unwell';
 
 /** Names in one line; more are counted. */
 const NAMES_MAX = 4;

@@ -272,6 +272,7 @@ describe('health', () => {
     ['hot', 'pi4 runs hot: it gets no new work'],
     ['under-voltage', 'pi4 gets too little power: it gets no new work'],
     ['something-new', 'pi4 is unwell: it gets no new work'],
+    ['constructor', 'pi4 is unwell: it gets no new work'],
   ])('%s, and well again', (word, text) => {
     const story = new Story();
     story.change('pi4', { labels: { 'pi-swarm.unwell': word }, availability: 'pause' });
