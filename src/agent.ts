@@ -194,7 +194,7 @@ export class Agent {
       mesh: () => this.#feed.answer(),
       chronicle: request => this.#events.answer(request),
       events: question => this.#events.list(question),
-      view: () => this.#collector.view,
+      view: () => this.#reporter.viewForOthers(),
       meshApplied: () => this.#feed.applied(),
       snapshot: () => this.#snapshot(),
       requestIntent: async intent => {

@@ -3,6 +3,7 @@ import type { World } from './core/observe.ts';
 import { type ClusterView, type ShowContext, show } from './core/show.ts';
 import type { Snapshot } from './core/snapshot.ts';
 import type { Decision } from './core/step.ts';
+import { settledNodes } from './core/unreachable.ts';
 import type { PiStatus } from './core/world.ts';
 import { readClusterView } from './peer-answers.ts';
 import type { Peers } from './ports.ts';
@@ -43,6 +44,13 @@ export class Reporter {
 
   get status(): PiStatus | undefined {
     return this.#last?.status;
+  }
+
+  /** What others may see of the swarm; undefined where this Pi does not lead it. */
+  viewForOthers(): ClusterView | undefined {
+    const view = this.#ports.ownView();
+    const world = this.#last?.world;
+    return view && world ? { ...view, nodes: settledNodes({ ...world, nowMs: this.#ports.now() }, view.nodes) } : view;
   }
 
   /** As of now, without asking anybody. Undefined before the first turn. */

@@ -66,7 +66,7 @@ function headline({ cluster, self }: Snapshot, { paint, width }: View): string {
   const parts = [
     `pi-swarm cluster ${paint('bold', cluster.tag.slice(0, 8))}`,
     state,
-    `${count(cluster.pis.length, 'Pi')}, ${count(cluster.managers, 'manager')}`,
+    `${count(cluster.pis.length, 'Pi')}, ${managersText(cluster)}`,
   ];
   let line = parts.join(' · ');
   for (const service of cluster.services ?? []) {
@@ -75,6 +75,15 @@ function headline({ cluster, self }: Snapshot, { paint, width }: View): string {
     line = more;
   }
   return line;
+}
+
+/** `3 managers`, or `2 of 3 managers` while one of them does not answer. */
+function managersText({ managers, pis }: Snapshot['cluster']): string {
+  const isManager = ({ role }: PiSnapshot): boolean => role === 'manager' || role === 'leader';
+  const isAway = (pi: PiSnapshot): boolean =>
+    pi.unreachable === true || pi.liveness === 'dead' || pi.swarmState === 'down';
+  const away = pis.filter(pi => isManager(pi) && isAway(pi)).length;
+  return away === 0 ? count(managers, 'manager') : `${managers - away} of ${count(managers, 'manager')}`;
 }
 
 const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;
@@ -117,6 +126,7 @@ function paintState(pi: PiSnapshot, paint: Paint): string {
 function piNote(pi: PiSnapshot): string {
   const notes: string[] = [];
   if (pi.liveness !== 'alive' && (pi.lastSeenSeconds ?? 0) > 0) notes.push(`${age(pi.lastSeenSeconds ?? 0)} ago`);
+  if (pi.unreachable && pi.liveness !== 'dead') notes.push('not reachable');
   if (pi.vitals?.underVoltage || pi.unwell === 'under-voltage') notes.push('low voltage');
   else if (pi.unwell !== undefined) notes.push(pi.unwell.replace('-', ' '));
   else if (pi.vitals?.throttled) notes.push('throttled');

@@ -4,6 +4,7 @@ import { visiblePeers, type World } from './observe.ts';
 import type { PiSnapshot, Snapshot } from './snapshot.ts';
 import type { Decision } from './step.ts';
 import { sentences } from './step.ts';
+import { isUnreachable, unreachableNotices } from './unreachable.ts';
 import { unwellNotices, unwellOf } from './unwell.ts';
 import type { Peer, PiStatus, SwarmNode, SwarmService, SwarmTask } from './world.ts';
 
@@ -59,7 +60,11 @@ export function show(world: World, said: ShowContext): Snapshot {
     mesh: context.mesh,
     mqtt: context.mqtt,
     doing: context.doing ? doingOf(context.doing) : 'starting',
-    notices: [...noticesOf(world, context), ...unwellNotices(pis)],
+    notices: [
+      ...noticesOf(world, context),
+      ...unreachableNotices(world, context.view?.nodes ?? world.nodes ?? []),
+      ...unwellNotices(pis),
+    ],
     at: new Date(world.wallMs).toISOString(),
   };
 }
@@ -88,7 +93,10 @@ function stateOf(world: World, pis: PiSnapshot[], view: ClusterView | undefined)
   if (swarm.state === 'none' || swarm.state === 'pending') return 'forming';
   if (swarm.state !== 'active') return 'down';
   if (world.since.orphanMs !== undefined) return 'degraded';
-  const missing = pis.some(pi => pi.swarmState === 'down' || pi.swarmState === 'joining' || pi.liveness === 'dead');
+  const missing = pis.some(
+    ({ swarmState, liveness, unreachable }) =>
+      swarmState === 'down' || swarmState === 'joining' || liveness === 'dead' || unreachable,
+  );
   const short = view?.services.some(service => service.running < service.desired) ?? false;
   if (missing || short) return 'degraded';
   return pis.length === 1 ? 'alone' : 'ok';
@@ -98,7 +106,9 @@ function stateOf(world: World, pis: PiSnapshot[], view: ClusterView | undefined)
 function pisOf(world: World, context: ShowContext): PiSnapshot[] {
   const rows = new Map<string, PiSnapshot>();
   const nodeIds = new Set((context.view?.nodes ?? world.nodes ?? []).map(node => node.nodeId));
-  for (const node of context.view?.nodes ?? world.nodes ?? []) rows.set(node.nodeId, fromNode(node, context));
+  for (const node of context.view?.nodes ?? world.nodes ?? []) {
+    rows.set(node.nodeId, { ...fromNode(node, context), ...(isUnreachable(world, node) ? { unreachable: true } : {}) });
+  }
   const own: Peer = {
     id: world.self.id,
     liveness: 'alive',

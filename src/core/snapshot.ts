@@ -34,6 +34,8 @@ export interface PiSnapshot {
   /** Tasks that run there; undefined where nobody could say. */
   tasks?: number;
   vitals?: Vitals;
+  /** A manager that Raft cannot reach, for longer than a promotion takes. */
+  unreachable?: true;
   /** What ails it, so that it gets no new work where the others suffice. */
   unwell?: Ailment;
   /** Seconds since it was last heard. */

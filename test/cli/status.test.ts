@@ -88,7 +88,7 @@ test('a Pi is dead: its row says so, and the notice comes with its cure', () => 
   });
   expect(`\n${shown(snapshot).join('\n')}\n`).toMatchInlineSnapshot(`
     "
-    pi-swarm cluster 3f2a91c0 · degraded · 5 Pis, 3 managers · whoami 5/5 · web 1/2
+    pi-swarm cluster 3f2a91c0 · degraded · 5 Pis, 2 of 3 managers · whoami 5/5
     pi1: wait: pi3 is down; it is replaced as a manager in 18 s
 
     PI     ADDRESS       ROLE     STATE  TASKS  CPU   MEM  TEMP  NOTE
@@ -108,6 +108,15 @@ test('a Pi is dead: its row says so, and the notice comes with its cure', () => 
         again when it is back.
     "
   `);
+});
+
+test('a manager that does not answer is counted in the headline, and named in its row', () => {
+  const change = (it: Snapshot) => {
+    it.cluster.pis[1] = { ...piOf(2), unreachable: true };
+  };
+  const text = shown(snapshotOf({ pis: 3, state: 'degraded', change })).join('\n');
+  expect(text).toMatch(/^pi-swarm cluster 3f2a91c0 · degraded · 3 Pis, 2 of 3 managers/);
+  expect(text).toMatch(/pi2 .* manager {2}ready .* not reachable/);
 });
 
 test('a Pi without a secret', () => {

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { Facts } from '../../src/core/observe.ts';
 import { type ClusterView, show } from '../../src/core/show.ts';
+import type { Snapshot } from '../../src/core/snapshot.ts';
 import { turn } from '../../src/core/turn.ts';
-import type { SwarmTask } from '../../src/core/world.ts';
+import { settledNodes } from '../../src/core/unreachable.ts';
+import type { SwarmNode, SwarmTask } from '../../src/core/world.ts';
 import { active, engineSwarm, facts, leader, leading, manager, node, nodeIdOf, peer, service } from './build.ts';
 
 const task = (id: string, name: string): SwarmTask => ({
@@ -21,8 +23,9 @@ const view: ClusterView = {
   tasks: [task('a', 'pi1'), task('b', 'pi2'), task('c', 'pi3')],
 };
 
-function shown(now: Facts, more: { view?: ClusterView } = {}) {
-  const { world, decision, status } = turn(now);
+function shown(now: Facts, { lastedMs = 0, ...more }: { view?: ClusterView; lastedMs?: number } = {}) {
+  const before = lastedMs > 0 ? turn({ ...now, nowMs: now.nowMs - lastedMs }).world : undefined;
+  const { world, decision, status } = turn(now, before);
   return show(world, {
     refusals: { count: 0 },
     clockBehind: false,
@@ -128,5 +131,48 @@ describe('the snapshot', () => {
       const now = facts({ ...worker, peers: [withServices('pi2', 'swarm-a'), other] });
       expect(shown(now).notices).toEqual([]);
     }
+  });
+
+  describe('of managers of which one does not answer', () => {
+    const lost = { state: 'ready', reachable: false } as const;
+    const three = [manager('pi1'), manager('pi2', lost), manager('pi3')];
+    const kinds = (snapshot: Snapshot) => snapshot.notices.map(({ kind }) => kind);
+
+    it('says so after the seconds that a promotion takes, and how many more may go', () => {
+      const now = leading(three);
+      expect(kinds(shown(now, { view: { ...view, nodes: three }, lastedMs: 9_000 }))).toEqual([]);
+      const snapshot = shown(now, { view: { ...view, nodes: three }, lastedMs: 10_000 });
+      expect(snapshot.cluster).toMatchObject({ state: 'degraded', managers: 3, pis: [{}, { unreachable: true }, {}] });
+      expect(snapshot.cluster.pis.filter(pi => pi.unreachable)).toHaveLength(1);
+      expect(snapshot.notices).toMatchObject([
+        {
+          severity: 'warning',
+          kind: 'manager-unreachable',
+          text: 'pi2, a manager, cannot be reached: when one more goes, the swarm stops deciding.',
+        },
+      ]);
+    });
+
+    it('counts how many more may go of five', () => {
+      const five = [...three, manager('pi4'), manager('pi5')];
+      const [notice] = shown(leading(five), { lastedMs: 10_000 }).notices;
+      expect(notice?.text).toMatch(/when 2 more go, the swarm stops deciding/);
+    });
+
+    it('says nothing of a Pi that is a manager no more', () => {
+      const nodes = [manager('pi1'), node('pi2', { voter: true, reachable: false }), manager('pi3'), manager('pi4')];
+      expect(kinds(shown(leading(nodes), { lastedMs: 60_000 }))).toEqual([]);
+    });
+
+    it('a worker goes by the leader, who counts nobody as lost in the seconds of a promotion', () => {
+      const now = facts({ ...worker, peers: [peer('pi2', { swarm: leader('pi2') })] });
+      const seen = (nodes: SwarmNode[]) => shown(now, { view: { ...view, nodes } });
+      expect(kinds(seen(three))).toEqual(['manager-unreachable']);
+      const { world } = turn(leading(three));
+      expect(kinds(seen(settledNodes(world, three)))).toEqual([]);
+      expect(kinds(seen(settledNodes({ ...world, nowMs: world.nowMs + 10_000 }, three)))).toEqual([
+        'manager-unreachable',
+      ]);
+    });
   });
 });
