@@ -9,6 +9,7 @@ import type { PiStatus } from './core/world.ts';
 import { messageOf } from './errors.ts';
 import { type Logger, logDecision, logStep } from './log.ts';
 import type { Clock } from './ports.ts';
+import { RETRY_MS, StepRunner } from './step-runner.ts';
 
 /** Events that come in a burst (a Pi boots, a service starts) cause one turn, not one each. */
 const PACE_MS = 50;
@@ -16,10 +17,6 @@ const PACE_MS = 50;
 const EAGER_MS = 250;
 /** At rest: everything that matters also wakes the loop. */
 const CALM_MS = 2_000;
-/** A step that fails is tried again at this pace, doubled each time up to the limit. */
-const RETRY_MS = { first: 500, most: 15_000 } as const;
-/** So often in a row may one plan succeed before it is taken for one without effect (and writes to the SD card for nothing). */
-const REPEATS_FREE = 3;
 /** No step takes longer than this; joins are the longest. */
 const STEP_LIMIT_MS = 45_000;
 
@@ -45,9 +42,7 @@ export class Loop {
   readonly #ports: LoopPorts;
   #world: World | undefined;
   #said = '';
-  #failures = { plan: '', count: 0 };
-  /** The same steps, carried out again and again without being missed the next turn, have no effect. */
-  #repeats = { plan: '', count: 0 };
+  readonly #steps = new StepRunner();
   #wake: AbortController | undefined;
   #woken = false;
 
@@ -88,7 +83,7 @@ export class Loop {
       if (!signal.aborted) log.trouble('could not collect the facts', error);
       return CALM_MS;
     }
-    const { world, decision, status } = turn(facts, this.#world);
+    const { world, decision, status } = turn({ ...facts, failing: this.#steps.failing(clock.now()) }, this.#world);
     this.#world = world;
     try {
       publish(world, decision, status);
@@ -98,39 +93,27 @@ export class Loop {
     this.#say(decision);
     if (decision.mayStop) return undefined;
     if (decision.steps.length === 0) {
-      this.#failures = { plan: '', count: 0 };
-      this.#repeats = { plan: '', count: 0 };
+      this.#steps.rest();
       const calm = world.swarm.state === 'active' && world.memory.intent === 'stay';
       return calm ? Math.min(CALM_MS, this.#ports.restMs?.() ?? CALM_MS) : EAGER_MS;
     }
-    const done = await this.#carryOut(decision, signal);
-    const tries = done ? this.#repeats.count - REPEATS_FREE : this.#failures.count;
+    const tries = await this.#carryOut(decision, signal);
     if (tries < 1) return PACE_MS;
     const { first, most } = RETRY_MS;
     const backoffMs = Math.min(most, first * 2 ** Math.min(10, tries - 1));
     return backoffMs * (0.75 + clock.random() / 2);
   }
 
-  /** The steps in order; the first that fails ends the turn, the next one plans anew. */
-  async #carryOut(decision: Decision, signal: AbortSignal): Promise<boolean> {
+  #carryOut(decision: Decision, signal: AbortSignal): Promise<number> {
     const { clock, execute, log } = this.#ports;
-    const plan = sentences(decision).join('; ');
-    for (const step of decision.steps) {
-      if (signal.aborted) return false;
-      const startMs = clock.now();
-      try {
+    return this.#steps.run(decision, signal, {
+      now: () => clock.now(),
+      execute: step => {
         const limited = AbortSignal.any([signal, AbortSignal.timeout(STEP_LIMIT_MS)]);
-        await unlessAborted(execute(step, limited), signal);
-        log.step(step, clock.now() - startMs);
-      } catch (error) {
-        log.step(step, clock.now() - startMs, error);
-        this.#failures = { plan, count: this.#failures.plan === plan ? this.#failures.count + 1 : 1 };
-        return false;
-      }
-    }
-    if (this.#failures.plan === plan) this.#failures = { plan: '', count: 0 };
-    this.#repeats = { plan, count: this.#repeats.plan === plan ? this.#repeats.count + 1 : 1 };
-    return true;
+        return unlessAborted(execute(step, limited), signal);
+      },
+      done: (step, ms, error) => log.step(step, ms, error),
+    });
   }
 
   async #rest(ms: number, signal: AbortSignal): Promise<void> {

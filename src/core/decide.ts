@@ -38,9 +38,15 @@ function judge(world: World): Decision {
 }
 
 function whileEngineIsAway(world: World): Decision {
-  if (world.memory.intent === 'shutdown') return { ...awaitEngine(world), mayStop: true };
+  if (world.memory.intent === 'shutdown') {
+    // One late answer of a busy engine must not cost the work that was about to move.
+    const gone = world.engine === 'absent' || world.nowMs - world.since.engineReadyMs >= slowLimitMs(world);
+    return gone ? { ...awaitEngine(world), mayStop: true } : { ...awaitEngine(world), rule: 'L1' };
+  }
   return heal(world) ?? awaitEngine(world);
 }
+
+const slowLimitMs = ({ wish }: World): number => Math.min(15_000, wish.drainTimeoutMs / 2);
 
 function outside(world: World): Decision {
   switch (world.memory.intent) {

@@ -16,14 +16,14 @@ const WEAKENING: readonly Ailment[] = ['under-voltage', 'throttled', 'hot'];
 
 /** Whether this node is the leader, this Pi, and should be it no longer. */
 export function stepsDown(world: World, node: SwarmNode): boolean {
-  const { swarm, nodes = [], services = [] } = world;
+  const { swarm, nodes = [], services } = world;
   const isOwn = swarm.state === 'active' && swarm.leader && swarm.nodeId === node.nodeId;
   if (!isOwn || weaknessOf(world, node) === undefined || hasHandedOver(world, nodes)) return false;
   const others = nodes.filter(it => it !== node && it.role === 'manager' && it.reachable && it.state === 'ready');
   if (others.length < 2 || !others.some(other => isWell(world, other))) return false;
   // While leadership moves nothing is decided: not while anything is under way.
-  const calm = services.every(({ running, desired, move, updating }) => running >= desired && !move && !updating);
-  return calm && !nodes.some(({ labels, state }) => labels[LEAVING_LABEL] !== undefined && state === 'ready');
+  const calm = services?.every(({ running, desired, move, updating }) => running >= desired && !move && !updating);
+  return calm === true && !nodes.some(({ labels, state }) => labels[LEAVING_LABEL] !== undefined && state === 'ready');
 }
 
 export function handOver(world: World, node: SwarmNode): Decision {

@@ -1,6 +1,7 @@
 /** L1 leave and L2 return (design §5): what the leader does for others, and what a leaving Pi does itself. */
 
 import { UNWELL_LABEL } from './ailments.ts';
+import { isBlind, isFailing } from './known.ts';
 import { isHalfOver, isMoving, isSelf, isShort, peerOf, refOf } from './managers.ts';
 import { isGathering, isGivingAway, isMeshSettled, startMoves } from './moving.ts';
 import {
@@ -26,6 +27,7 @@ export function tend(world: World, nodes: SwarmNode[]): Decision | undefined {
   const steps: Step[] = [];
   const whys: string[] = [];
   for (const node of nodes) {
+    if (isFailing(world, node.nodeId)) continue;
     const wish = wishFor(world, node);
     if (wish === undefined) continue;
     steps.push(...wish.steps);
@@ -74,6 +76,8 @@ function sendOff(world: World, node: SwarmNode, mark: 'leave' | 'shutdown' | 'dr
   }
   const late = world.nowMs - (world.leavingSinceMs[node.nodeId] ?? world.nowMs) >= moveLimitMs(world);
   if (!late) {
+    // What could not be asked this turn may be a lot.
+    if (isBlind(world)) return undefined;
     const steps = startMoves(world, node, 'leave');
     if (steps.length > 0) return { steps, why: 'gives its work away' };
     if (isGivingAway(world, node) || isGathering(world) || !isMeshSettled(world)) return undefined;
@@ -156,7 +160,7 @@ export const isOnItsWay = (node: SwarmNode): boolean =>
 export function isFree(world: World, node: SwarmNode): boolean {
   const mark = node.labels[LEAVING_LABEL];
   if (mark === undefined || node.availability !== 'drain') return false;
-  if (world.busyNodes?.includes(node.nodeId) || isShort(world)) return false;
+  if (isBlind(world) || world.busyNodes?.includes(node.nodeId) || isShort(world)) return false;
   return mark === 'shutdown' ? !node.leader : node.role === 'worker' && !node.voter;
 }
 

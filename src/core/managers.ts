@@ -148,9 +148,9 @@ function shrink(world: World, { managers, reachable, wished }: Roster): Decision
 /** While leadership moves nothing is decided: what runs on the leader has to run elsewhere before, as far as it ever will. */
 export const isMoving = (world: World): boolean => world.runningTasks > 0 || (isShort(world) && !isHalfOver(world));
 
-/** A service runs fewer tasks than it should. Some never get complete: nobody waits for that longer than half its time. */
+/** A service runs fewer tasks than it should, or nobody could say. Some never get complete: nobody waits for that longer than half its time. */
 export const isShort = (world: World): boolean =>
-  (world.services ?? []).some(({ running, desired }) => running < desired);
+  world.services === undefined || (world.services ?? []).some(({ running, desired }) => running < desired);
 
 export const isHalfOver = (world: World): boolean =>
   world.nowMs - world.since.intentMs >= world.wish.drainTimeoutMs / 2;

@@ -9,6 +9,7 @@
  *  3. `end-move`: as many replicas as before. Swarm takes the tasks with a waiting successor away first.
  * Where the new ones do not come to run, `block-move` marks those instead, so that `end-move` takes them away and nothing else.
  */
+import { isFailing } from './known.ts';
 import { REBALANCE_LIMIT_MS, SURGE_LIMIT_MS } from './move-times.ts';
 import { activePeers, LEAVING_LABEL, type World } from './observe.ts';
 import type { Decision, Step } from './step.ts';
@@ -22,8 +23,8 @@ export function advance(world: World): Decision | undefined {
   const steps: Step[] = [];
   const whys: string[] = [];
   for (const service of world.services ?? []) {
-    const next = service.move && nextOf(world, service, service.move);
-    if (next === undefined) continue;
+    const next = service.move && !isFailing(world, service.id) && nextOf(world, service, service.move);
+    if (!next) continue;
     steps.push(next.step);
     whys.push(`${service.name}: ${next.why}`);
   }
@@ -156,7 +157,8 @@ export const canMove = (world: World, service: SwarmService): boolean =>
   service.move === undefined &&
   service.updating !== true &&
   service.localVolumes !== true &&
-  world.moves.gaveUpMs[service.id] === undefined;
+  world.moves.gaveUpMs[service.id] === undefined &&
+  !isFailing(world, service.id);
 
 export const takesWork = (node: SwarmNode): boolean =>
   node.state === 'ready' && node.availability === 'active' && node.labels[LEAVING_LABEL] === undefined;

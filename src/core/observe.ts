@@ -101,6 +101,8 @@ export interface Facts {
   meshVersion?: string;
   /** The version that this Pi's own rules follow. */
   meshApplied?: string;
+  /** Nodes and services of which a change failed, by id: not tried again before this (monotonic ms). Set by the loop. */
+  failing?: Record<string, number>;
   runningTasks: number;
   /** Images of `pi-swarm` that should be here and are not. */
   missingImages: string[];

@@ -61,6 +61,26 @@ export interface Decision {
 
 export const wait = (rule: string, why: string): Decision => ({ rule, why, steps: [] });
 
+/**
+ * Node or service that this step changes, where it stands for itself: when it fails, steps that change others are carried
+ * out all the same. Undefined where what follows builds on it.
+ */
+export function targetOf(step: Step): string | undefined {
+  switch (step.action) {
+    case 'move':
+    case 'block-move':
+    case 'end-move':
+      return step.service;
+    case 'label':
+    case 'pause':
+    case 'drain':
+    case 'activate':
+      return step.node;
+    default:
+      return undefined;
+  }
+}
+
 /** One step as a sentence: for logs and tests. */
 export function sentence(step: Step): string {
   switch (step.action) {

@@ -154,6 +154,8 @@ export function leading(nodes: SwarmNode[], more: Partial<Facts> = {}): Facts {
     memory: { intent: 'stay', swarmId: 'swarm-a', swarmNodeId: nodeIdOf('pi1') },
     nodes,
     services: [],
+    tasks: [],
+    busyNodes: [],
     settings: { dispatcherHeartbeatMs: 1_000, nodeCertExpiryMs: 1_000_000, labels: { 'pi-swarm.tag': TAG } },
     peers,
     ...more,

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { meshTable, withoutSuspects } from '../../src/core/mesh.ts';
 import type { Facts } from '../../src/core/observe.ts';
+import { turn } from '../../src/core/turn.ts';
 import type { SwarmNode, SwarmService, SwarmTask } from '../../src/core/world.ts';
 import { active, leader, leading, manager, node, nodeIdOf, peer, plan, service } from './build.ts';
 
@@ -105,6 +106,24 @@ describe('a Pi that goes', () => {
     expect(plan(updating, 30_000)).toEqual(['drain pi2']);
   });
 
+  it('does not wait for an update that is paused half-way, which nobody may go on with for days', () => {
+    const paused = web(2, { updating: true, updateHalted: true });
+    expect(plan(world([paused], [task(1, 'pi2'), task(2, 'pi3')]))).toEqual(['drain pi2']);
+  });
+
+  it('marks nothing while somebody updates the service', () => {
+    const tasks = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi3')];
+    const moving = web(2, { move: leave('surge'), updating: true });
+    expect(plan(world([moving], tasks))).toEqual([expect.stringMatching(/^wait: /)]);
+  });
+
+  it('begins anew where somebody has scaled the service: as many as the move needs will never run', () => {
+    const tasks = [task(1, 'pi2'), task(2, 'pi3')];
+    const scaled = web(2, { move: { ...leave('surge', 3), disturbed: true } });
+    expect(plan(world([scaled], tasks))).toEqual(['end the move of web']);
+    expect(plan(world([web(2)], tasks))).toEqual(['move 1 of web away from pi2']);
+  });
+
   it('moves nothing where nobody else can take it', () => {
     const nodes = [manager('pi1', { availability: 'drain' }), going('pi2'), node('pi3', { availability: 'pause' })];
     expect(plan(leading(nodes, { services: [web(1)], tasks: [task(1, 'pi2')], peers: peers() }))).toEqual([
@@ -136,6 +155,46 @@ describe('a Pi that goes', () => {
     expect(plan(drained({}))).toEqual(['move 1 of web away from pi2']);
     expect(plan(drained({ availability: 'active' }))).toEqual(['activate pi2']);
     expect(plan(drained({ availability: 'drain' }))).toEqual([expect.stringMatching(/^wait: /)]);
+  });
+});
+
+describe('what is not known or does not work just now', () => {
+  const tasks = [task(1, 'pi2'), task(2, 'pi3')];
+
+  it('is no reason to drain a Pi: tasks that could not be listed may still run', () => {
+    for (const key of ['services', 'tasks'] as const) {
+      expect(plan(world([web(2)], tasks, { [key]: undefined }))).toEqual([expect.stringMatching(/^wait: /)]);
+    }
+  });
+
+  it('is no reason to let a drained Pi go', () => {
+    const drained = going('pi2', { availability: 'drain' });
+    const released = (more: Partial<Facts>) =>
+      turn(leading([manager('pi1'), drained, node('pi3')], { services: [], tasks: [], peers: peers(), ...more })).status
+        .released;
+    expect(released({})).toEqual([nodeIdOf('pi2')]);
+    expect(released({ services: undefined })).toBeUndefined();
+  });
+
+  it('does not keep another service from moving', () => {
+    const shop = { ...web(1), id: 'shop', name: 'shop' };
+    const both = [...tasks, task(1, 'pi2', { id: 'shop1', serviceId: 'shop' })];
+    const facts = world([web(2), shop], both, { failing: { web: 100_500 } });
+    expect(plan(facts)).toEqual(['move 1 of shop away from pi2']);
+  });
+});
+
+describe('a Pi that shuts down while its engine is late', () => {
+  const me = (engine: Facts['engine']): Facts => ({
+    ...leading([manager('pi1'), node('pi2')]),
+    engine,
+    memory: { intent: 'shutdown', swarmId: 'swarm-a', swarmNodeId: nodeIdOf('pi1') },
+  });
+
+  it('does not go because of one late answer, but because of many, or of an engine that is not there', () => {
+    expect(plan(me('slow'))).toEqual([expect.stringMatching(/^wait: /)]);
+    expect(plan(me('slow'), 15_000)).toEqual([expect.stringMatching(/^may stop: /)]);
+    expect(plan(me('absent'))).toEqual([expect.stringMatching(/^may stop: /)]);
   });
 });
 
