@@ -109,21 +109,25 @@ async function forward(deps: CommandDeps, name: string, body: unknown, timeoutMs
 }
 
 function noManager({ snapshot }: CommandDeps): PiSwarmError {
-  const { self, cluster } = snapshot();
+  const { self, cluster, notices } = snapshot();
   if (!self.claimed) {
     const cure =
       'Bring it into a cluster first: sudo pi-swarm join TOKEN (TOKEN from `pi-swarm invite` on a Pi of the cluster).';
     return new PiSwarmError('unavailable', 'this Pi belongs to no cluster yet', cure);
   }
-  if (self.swarm.state === 'none') {
-    const left = self.intent === 'left' || self.intent === 'leave';
-    return left
-      ? new PiSwarmError('unavailable', 'this Pi has left the cluster', 'Bring it back: sudo pi-swarm join')
-      : new PiSwarmError(
-          'unavailable',
-          'the swarm is still forming',
-          'Wait a moment; pi-swarm status says how far it is.',
-        );
+  if (self.swarm.state === 'none' && (self.intent === 'left' || self.intent === 'leave')) {
+    return new PiSwarmError('unavailable', 'this Pi has left the cluster', 'Bring it back: sudo pi-swarm join');
+  }
+  if (self.engine.state !== 'ready') {
+    const silent = notices.some(({ kind }) => kind === 'swarm-silent');
+    const what = silent
+      ? 'the Docker Engine of this Pi has lost touch with its swarm'
+      : `the Docker Engine of this Pi ${self.engine.state === 'slow' ? 'is slow to answer' : 'does not answer'}`;
+    return new PiSwarmError('unavailable', what, 'pi-swarm status says what to do; other Pis may answer meanwhile.');
+  }
+  if (self.swarm.state === 'none' || self.swarm.state === 'pending') {
+    const cure = 'Wait a moment; pi-swarm status says how far it is.';
+    return new PiSwarmError('unavailable', 'the swarm is still forming', cure);
   }
   const known = cluster.managers === 1 ? 'the one manager is' : `none of the ${cluster.managers} managers is`;
   return new PiSwarmError(

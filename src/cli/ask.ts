@@ -1,5 +1,6 @@
-/** Commands that need a swarm with a leader: while one is being elected (up to 20 s) they wait instead of giving up. */
+/** Commands that need a swarm with a leader: while it forms, or elects one (up to 20 s), they wait instead of giving up. */
 import { callAgent, fetchSnapshot } from '../control/client.ts';
+import type { Snapshot } from '../core/snapshot.ts';
 import { isPiSwarmError } from '../errors.ts';
 import { note } from './output.ts';
 
@@ -16,20 +17,39 @@ const AGAIN_MS = 1_000;
 export async function askLeader(socket: string, name: string, body: unknown, options: AskOptions): Promise<unknown> {
   const { limitMs, callMs } = options;
   const started = performance.now();
-  for (let attempt = 1; ; attempt++) {
+  let said: string | undefined;
+  for (;;) {
     try {
       return await callAgent(socket, name, body, callMs === undefined ? {} : { timeoutMs: callMs });
     } catch (error) {
       const passing = isPiSwarmError(error) && (error.code === 'unavailable' || error.code === 'timeout');
-      if (!passing || performance.now() - started + AGAIN_MS > limitMs || !(await isLeaderless(socket))) throw error;
-      if (attempt === 1) note('no manager answers: waiting for the swarm to choose a leader …');
+      if (!passing || performance.now() - started + AGAIN_MS > limitMs) throw error;
+      const waitsFor = await whatPasses(socket);
+      if (waitsFor === undefined) throw error;
+      if (waitsFor !== said) note(waitsFor);
+      said = waitsFor;
       await new Promise(resolve => setTimeout(resolve, AGAIN_MS));
     }
   }
 }
 
-/** In a swarm with a working engine, and still nobody could do it: that passes. Everything else needs a person. */
-async function isLeaderless(socket: string): Promise<boolean> {
+/** What is to be waited for, as a line for the person who does. Undefined: it needs a person. */
+async function whatPasses(socket: string): Promise<string | undefined> {
   const snapshot = await fetchSnapshot(socket).catch(() => undefined);
-  return snapshot?.self.swarm.state === 'active' && snapshot.self.engine.state === 'ready';
+  return snapshot && lineOf(snapshot);
+}
+
+function lineOf({ self, doing }: Snapshot): string | undefined {
+  if (!self.claimed || self.intent !== 'stay') return undefined;
+  if (self.engine.state === 'slow') return 'the Docker Engine of this Pi is slow to answer: waiting for it …';
+  if (self.engine.state !== 'ready') return undefined;
+  switch (self.swarm.state) {
+    case 'active':
+      return 'no manager answers: waiting for the swarm to choose a leader …';
+    case 'none':
+    case 'pending':
+      return `the swarm is still forming: waiting for it (${doing.replace(/^wait: /, '')}) …`;
+    default:
+      return undefined;
+  }
 }

@@ -2,6 +2,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Snapshot } from '../../src/core/snapshot.ts';
 import { EXIT, PiSwarmError } from '../../src/errors.ts';
 import { formatSecret, generateSecret } from '../../src/io/secret.ts';
 import { FakeManager } from './fakes.ts';
@@ -47,6 +48,40 @@ describe('changing', () => {
     elections = 1e6;
     const late = await run(['scale', 'whoami=5', '--timeout', '1500ms']);
     expect(late.code).toBe(EXIT.unavailable);
+  });
+
+  test('deploy waits while the engine is slow and the swarm forms, and says so', async () => {
+    let calls = 0;
+    const isManager = () => ++calls > 3;
+    const snapshot = () =>
+      snapshotOf({
+        pis: 1,
+        change: it => {
+          if (calls <= 1) it.self.engine = { state: 'slow' };
+          if (calls <= 3) it.self.swarm = { state: 'none' };
+          it.doing = 'wait: looking for others, 3 s more';
+        },
+      });
+    await serve(new FakeManager(), snapshot, { isManager });
+    const { code, out, err } = await run(['deploy', 'whoami']);
+    expect(err).toMatch(/engine .* slow[\s\S]*still forming: waiting for it \(looking for others, 3 s more\) …\n/i);
+    expect(out).toContain('whoami runs');
+    expect(code).toBe(0);
+  });
+
+  test.each<[string, (it: Snapshot['self']) => void]>([
+    ['an unclaimed Pi', it => (it.claimed = false)],
+    ['a Pi that leaves', it => (it.intent = 'leave')],
+    ['a Pi whose engine is off', it => (it.engine = { state: 'absent' })],
+  ])('deploy does not wait on %s', async (_who, change) => {
+    const off = (it: Snapshot) => {
+      it.self.swarm = { state: 'none' };
+      change(it.self);
+    };
+    await serve(new FakeManager(), () => snapshotOf({ change: off }), { isManager: () => false });
+    const { code, err } = await run(['deploy', 'whoami']);
+    expect(err).not.toContain('waiting for');
+    expect(code).toBe(EXIT.unavailable);
   });
 
   test('all words of deploy reach the engine', async () => {

@@ -94,11 +94,17 @@ describe('on a worker', () => {
     ['unclaimed', /belongs to no cluster/, /pi-swarm join TOKEN/],
     ['left', /has left/, /sudo pi-swarm join/],
     ['forming', /still forming/, /pi-swarm status/],
+    ['silent', /has lost touch with its swarm/, /pi-swarm status/],
+    ['slow', /is slow to answer/, /pi-swarm status/],
+    ['absent', /does not answer/, /pi-swarm status/],
     ['in a swarm', /no manager with a majority/, /pi-swarm status/],
   ])('without a manager the error says why: %s', async (state, message, cure) => {
     const snapshot = snapshotOf({ pis: 3 });
     snapshot.self.claimed = state !== 'unclaimed';
     if (state === 'left') snapshot.self.intent = 'left';
+    if (state === 'absent') snapshot.self.engine = { state };
+    if (state === 'slow' || state === 'silent') snapshot.self.engine = { state: 'slow' };
+    if (state === 'silent') snapshot.notices = [{ severity: 'warning', kind: 'swarm-silent', text: 'Silence.' }];
     if (state !== 'in a swarm') snapshot.self.swarm = { state: 'none' };
     const deps = { ...worker([], async () => undefined), snapshot: () => snapshot };
     await expect(local('services', {}, deps)).rejects.toMatchObject({
