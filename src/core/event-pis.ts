@@ -17,9 +17,10 @@ import {
 import type { News, ToldPi } from './event-types.ts';
 import { tellUse } from './event-use.ts';
 import { durationText, lineOf, tasksText } from './event-words.ts';
+import { fateOf, fateParts } from './event-work.ts';
 import { isLost } from './moving.ts';
 import type { World } from './observe.ts';
-import { missingOf, movableOn, type Seen } from './witness.ts';
+import { movableOn, type Seen } from './witness.ts';
 import type { SwarmNode } from './world.ts';
 
 /** A node without an agent of ours joins too; one with an agent is known better a moment later. */
@@ -130,14 +131,8 @@ function shutDown(scene: Scene, pi: ToldPi, seen: Seen | undefined): void {
 function farewell(scene: Scene, pi: ToldPi, seen: Seen | undefined, endMs: number, what: string): Partial<News> {
   const { going } = seen ?? {};
   if (going === undefined) return {};
-  const behind = missingOf(scene.world, pi.nodeId);
-  const moved = Math.max(0, going.tasks - behind);
   const durationMs = Math.max(0, Math.round(endMs - going.sinceMs));
-  const parts = [
-    moved > 0 ? `${tasksText(moved)} moved before` : undefined,
-    behind > 0 ? `${tasksText(behind)} stopped with it` : undefined,
-    going.tasks > 0 ? durationText(durationMs) : undefined,
-  ];
+  const parts = fateParts(fateOf(scene.world, pi.nodeId, going), 'moved before', durationText(durationMs));
   return { text: lineOf({ what, parts }), durationMs, ...(going.tasks > 0 ? { tasks: going.tasks } : {}) };
 }
 

@@ -16,15 +16,20 @@ export interface Seen {
   engineWordMs: number;
   /** Running tasks that can run elsewhere, as far as known. */
   tasks: number;
+  /** The same by service id; absent where this Pi does not know them. */
+  work?: Work;
   /** The last silence that was taken for death. */
   silence?: Silence;
   /** Managers: since when its node has been Ready. */
   readyMs?: number;
   /** It gives its work away. */
-  going?: { mark: Mark; sinceMs: number; tasks: number };
+  going?: { mark: Mark; sinceMs: number; tasks: number; work?: Work };
   /** Leader: when its node was no longer ready and everything that ran there ran elsewhere. */
   recoveredMs?: number;
 }
+
+/** Numbers of tasks by service id. */
+export type Work = Record<string, number>;
 
 export interface Silence {
   sinceMs: number;
@@ -81,16 +86,19 @@ interface Sight
 const nodeIdOf = (swarm: World['swarm']): string => ('nodeId' in swarm ? swarm.nodeId : '');
 
 /** By swarm node id; undefined where this Pi does not know the tasks. */
-type Movable = Map<string, number> | undefined;
+type Movable = Map<string, Work> | undefined;
 
 function countMovable(world: World): Movable {
   if (world.tasks === undefined) return undefined;
   const movable = movableServices(world);
-  const counts = new Map<string, number>();
+  const works = new Map<string, Work>();
   for (const { nodeId, state, serviceId } of world.tasks) {
-    if (state === 'running' && movable.has(serviceId)) counts.set(nodeId, (counts.get(nodeId) ?? 0) + 1);
+    if (state !== 'running' || !movable.has(serviceId)) continue;
+    const work = works.get(nodeId) ?? {};
+    work[serviceId] = (work[serviceId] ?? 0) + 1;
+    works.set(nodeId, work);
   }
-  return counts;
+  return works;
 }
 
 const movableServices = ({ services }: Pick<World, 'services'>): Set<string> =>
@@ -105,10 +113,12 @@ const look = (
 
 function seenOf(world: World, it: Sight, before: Seen | undefined, movable: Movable): Seen {
   const node = world.nodes?.find(({ nodeId }) => nodeId === it.nodeId);
+  const work = movable && (movable.get(it.nodeId) ?? {});
   const seen: Seen = {
     lastWordMs: it.lastSeenMs,
     engineWordMs: it.engine === 'ready' || before === undefined ? it.lastSeenMs : before.engineWordMs,
-    tasks: movable?.get(it.nodeId) ?? (movable === undefined ? it.tasks : 0),
+    tasks: work === undefined ? it.tasks : Object.values(work).reduce((sum, tasks) => sum + tasks, 0),
+    ...(work === undefined ? {} : { work }),
   };
   const silence = silenceOf(it, before, world.nowMs);
   if (silence !== undefined) seen.silence = silence;
@@ -142,7 +152,9 @@ function goingOf(world: World, it: Sight, node: SwarmNode | undefined, before: S
   // What it said last stays true while nothing new is heard of it, and when it has done what it said.
   if (mark === undefined) return it.liveness === 'dead' || it.intent === 'left' ? known : undefined;
   if (known?.mark === mark) return known;
-  return { mark, sinceMs: world.nowMs, tasks: Math.max(known?.tasks ?? 0, before?.tasks ?? it.tasks) };
+  const now: Pick<Seen, 'tasks' | 'work'> = before ?? { tasks: it.tasks };
+  const { tasks, work } = known !== undefined && known.tasks > now.tasks ? known : now;
+  return { mark, sinceMs: world.nowMs, tasks, ...(work === undefined ? {} : { work }) };
 }
 
 /** By a person: with `pi-swarm drain`, or with Docker's own command. */

@@ -94,6 +94,28 @@ describe('a Pi that goes', () => {
     expect(story.turn()).toEqual(['pi4 left · 1 task moved before · 1 task stopped with it · 25 s']);
   });
 
+  it.each([
+    ['pinned has no place', '', 'pending'],
+    ['1 task starts elsewhere', nodeIdOf('pi1'), 'preparing'],
+  ])('left, and not all of its work runs elsewhere: %s', (part, nodeId, state) => {
+    const story = new Story();
+    story.run('whoami', 'pi1', 'pi4');
+    story.run('pinned', 'pi4');
+    story.turn();
+    story.agent('pi4', { intent: 'leave' });
+    story.turn();
+    story.pass(31_000);
+    story.replace('whoami', 'pi4', 'pi2');
+    story.replace('pinned', 'pi4', 'pi2');
+    story.stopped('pi4');
+    story.tasks = story.tasks.map(it =>
+      it.serviceId === 'pinned' && it.desired === 'running' ? { ...it, nodeId, state } : it,
+    );
+    story.turn();
+    story.agent('pi4', { intent: 'left', swarm: { state: 'none' } });
+    expect(story.turn()).toEqual([`pi4 left · 1 task moved before · ${part}`]);
+  });
+
   it('was shut down, which is no loss, and is back', () => {
     const story = new Story();
     story.run('whoami', 'pi1', 'pi4');
