@@ -168,6 +168,8 @@ function idleBecause(world: World, swarm: ActiveSwarm): string {
   if (world.since.orphanMs !== undefined) return 'no manager with quorum answers';
   if (mergeVerdict(world).verdict === 'alarm') return 'two swarms have services: a person has to choose';
   if (!swarm.leader) return 'all is well';
+  const moving = (world.services ?? []).filter(({ move }) => move !== undefined).map(({ name }) => name);
+  if (moving.length > 0) return `tasks of ${moving.join(', ')} are moving`;
   const waiting = world.nodes && manage(world, world.nodes);
   return waiting?.why ?? 'all is well';
 }
