@@ -48,7 +48,9 @@ function nextOf(world: World, service: SwarmService, move: ServiceMove): Next | 
   const going = node === undefined ? [] : tasksOf(world, service, node);
   const over = whyOver(world, move, node, going);
   if (move.phase === 'surge') {
-    const all = answering(world, service).length >= neededOf(service, move, node, going);
+    if (move.disturbed) return end('somebody has scaled it');
+    // Marking tasks would go over an update of the user's.
+    const all = !isUpdating(service) && answering(world, service).length >= neededOf(service, move, node, going);
     const why = over ?? (all ? undefined : whyLate(world, move, ageMs));
     if (why !== undefined) return all ? end(why) : (takeBack(world, service, why) ?? end(why));
     if (!all) return undefined;
@@ -145,11 +147,14 @@ export function startMoves(world: World, node: SwarmNode, why: ServiceMove['why'
  */
 export const isGivingAway = (world: World, node: SwarmNode): boolean =>
   (world.services ?? []).some(service => {
-    const { move, replicas, updating, localVolumes } = service;
+    const { move, replicas, localVolumes } = service;
     if (move?.from === node.nodeId) return true;
-    const later = move !== undefined || (updating === true && replicas !== undefined && localVolumes !== true);
+    const later = move !== undefined || (isUpdating(service) && replicas !== undefined && localVolumes !== true);
     return later && tasksOf(world, service, node).length > 0;
   });
+
+/** One that is paused half-way may stay so for days. */
+const isUpdating = ({ updating, updateHalted }: SwarmService): boolean => updating === true && updateHalted !== true;
 
 /** Global services have one task on each Pi anyway, and local volumes do not come along: draining stops those. */
 export const canMove = (world: World, service: SwarmService): boolean =>

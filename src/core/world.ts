@@ -185,8 +185,10 @@ export interface SwarmService {
   maxReplicas?: number;
   /** It mounts volumes or directories of the Pi that it runs on: elsewhere it would find other data. */
   localVolumes?: boolean;
-  /** A rolling update or rollback is in progress, or paused half-way (`UpdateStatus.State`). Not so for a move of ours. */
+  /** A rolling update or rollback is in progress, or paused half-way (`UpdateStatus.State`). Not so for marks of ours. */
   updating?: boolean;
+  /** That update goes no further until somebody does something (`paused`, `rollback_paused`). */
+  updateHalted?: true;
   /** Some of its tasks are being moved to other Pis; `replicas` and `desired` are still what the user wished. */
   move?: ServiceMove;
 }
@@ -207,6 +209,8 @@ export interface ServiceMove {
    * `back`: it comes to nothing, and the new ones that do not run yet are marked instead.
    */
   phase: 'surge' | 'block' | 'back';
+  /** Somebody has scaled the service since: it no longer asks for as many as the move needs. */
+  disturbed?: true;
 }
 
 /** What survives restarts of the agent, in the state directory. */

@@ -205,14 +205,18 @@ export function toServices(
 function movable({ Spec, UpdateStatus }: WireService): Partial<SwarmService> {
   const move = moveOf(Spec);
   const { Constraints, Platforms, MaxReplicas } = wishedPlacement(Spec);
-  const settled = [undefined, '', 'completed', 'rollback_completed'].includes(UpdateStatus?.State);
+  const state = UpdateStatus?.State;
+  const halted = state === 'paused' || state === 'rollback_paused';
+  // To the swarm, marking tasks is an update, too.
+  const marking = move !== undefined && move.phase !== 'surge';
+  const settled = marking || [undefined, '', 'completed', 'rollback_completed'].includes(state);
   return {
     labels: Spec.Labels ?? {},
     constraints: Constraints ?? [],
     platforms: (Platforms ?? []).map(({ OS = '', Architecture = '' }) => ({ os: OS, architecture: Architecture })),
     ...(MaxReplicas ? { maxReplicas: MaxReplicas } : {}),
     ...((Spec.TaskTemplate?.ContainerSpec?.Mounts ?? []).some(isLocal) ? { localVolumes: true } : {}),
-    ...(settled || move !== undefined ? {} : { updating: true }),
+    ...(settled ? {} : { updating: true, ...(halted ? { updateHalted: true as const } : {}) }),
     ...(move === undefined ? {} : { move }),
   };
 }

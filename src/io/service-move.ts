@@ -48,7 +48,10 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
 /** The move that a service is in. */
 export function moveOf(spec: WireServiceSpec): ServiceMove | undefined {
   const kept = keptOf(spec);
-  return kept && { from: kept.from, count: kept.count, why: kept.why, phase: kept.phase };
+  if (kept === undefined) return undefined;
+  const { from, count, why, phase, replicas } = kept;
+  const disturbed = spec.Mode?.Replicated?.Replicas !== replicas + count;
+  return { from, count, why, phase, ...(disturbed ? { disturbed } : {}) };
 }
 
 /**

@@ -134,6 +134,8 @@ describe('what somebody changes in the middle of a move', () => {
       expect(ended(dockers)).toEqual(withReplicas(USERS, 7));
       expect(scaled(dockers, 7)).toBeUndefined();
     }
+    expect(moveOf(ours)).toEqual({ ...MOVE, phase: 'surge' });
+    expect(moveOf(withReplicas(surging, 7))).toEqual({ ...MOVE, phase: 'surge', disturbed: true });
     const twice = must(blocked(withReplicas(surging, 7), []));
     expect(ended(twice)).toEqual(withReplicas(USERS, 7));
   });
