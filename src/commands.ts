@@ -3,6 +3,7 @@
  * manager among the peers runs it: forwarded once, never further.
  */
 
+import { bound } from './commands/bound.ts';
 import { deploy, prepareWhoami } from './commands/deploy.ts';
 import { drain, drained } from './commands/drain.ts';
 import { listEvents } from './commands/events.ts';
@@ -34,6 +35,7 @@ const RULES: Record<string, Rule> = {
   service: { run: oneService, manager: true, peers: true },
   drain: { run: drain, manager: true, peers: true },
   drained: { run: drained, manager: true, peers: true },
+  bound: { run: bound, manager: true, peers: true },
   rebalance: { run: rebalance, leader: true, peers: true },
   'prepare-whoami': { run: prepareWhoami, peers: true },
   events: { run: listEvents },

@@ -117,6 +117,14 @@ export interface RebalanceReport {
   leftAlone: { service: string; why: string }[];
 }
 
+/** What `bound` says of one Pi: services of which copies run there. */
+export interface BoundReport {
+  /** No other Pi that is up may run them. */
+  only: { service: string; constraints: string[] }[];
+  /** They can run elsewhere, but their data is there. */
+  volumes: { service: string }[];
+}
+
 /** What `drained` says of one Pi. */
 export interface DrainReport {
   /** It shall take no work. Undone by somebody: false. */

@@ -14,7 +14,18 @@ const local = (name: string, body: unknown = {}, more: Partial<CommandDeps> = {}
   runCommand(manager.commands(more), name, body, { from: 'local' });
 
 describe('who may ask for what', () => {
-  const peers = ['deploy', 'scale', 'rm', 'services', 'service', 'prepare-whoami', 'drain', 'drained', 'rebalance'];
+  const peers = [
+    'deploy',
+    'scale',
+    'rm',
+    'services',
+    'service',
+    'prepare-whoami',
+    'drain',
+    'drained',
+    'bound',
+    'rebalance',
+  ];
   const own = ['claim', 'return', 'leave', 'events'];
 
   test.each(own)('a peer cannot ask for %s', async name => {
