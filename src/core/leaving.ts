@@ -100,10 +100,10 @@ function returnsAs({ labels, availability }: SwarmNode): string | null {
 function comeBack(node: SwarmNode): Step {
   const ref = refOf(node);
   const before = node.labels[RETURN_LABEL];
-  const labels = { [LEAVING_LABEL]: null, [RETURN_LABEL]: null };
-  if (before === 'marked') {
-    return { action: 'drain', ...ref, labels: { [LEAVING_LABEL]: 'drain', [RETURN_LABEL]: null } };
-  }
+  // H2 pauses it anew if it is still unwell; its label without a pause would say that a person wants it used.
+  const labels: Record<string, null> = { [LEAVING_LABEL]: null, [RETURN_LABEL]: null };
+  if (node.labels[UNWELL_LABEL] !== undefined) labels[UNWELL_LABEL] = null;
+  if (before === 'marked') return { action: 'drain', ...ref, labels: { ...labels, [LEAVING_LABEL]: 'drain' } };
   return { action: before === 'drain' || before === 'pause' ? before : 'activate', ...ref, labels };
 }
 

@@ -112,6 +112,20 @@ describe('an unwell Pi gets no new work', () => {
     expect(shelf.for(8)).toEqual([]);
   });
 
+  it('is paused anew when it comes back and is still unwell, and used where it is well', () => {
+    for (const [vitals, said, availability] of [
+      [HOT, ['activate pi2', 'pause pi2'], 'pause'],
+      [COOL, ['activate pi2', 'pause pi2', 'activate pi2'], 'active'],
+    ] as const) {
+      const shelf = three();
+      const labels = { ...node('pi2').labels, 'pi-swarm.unwell': 'hot', 'pi-swarm.leaving': 'shutdown' };
+      shelf.nodes = [manager('pi1'), manager('pi2', { labels, availability: 'drain' }), manager('pi3')];
+      shelf.vitals = { pi2: vitals };
+      expect(shelf.for(70)).toEqual(said);
+      expect(shelf.at('pi2').availability).toBe(availability);
+    }
+  });
+
   it('is known to the next leader by its label, and to one whose agent was started anew', () => {
     const shelf = three();
     shelf.vitals = { pi2: HOT };
