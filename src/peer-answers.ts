@@ -113,6 +113,7 @@ const toldPi = z.object({
   losses: z.array(count).max(200).optional(),
   use: z.enum(['active', 'drained', 'paused']),
   drainedAtMs: count.optional(),
+  draining: count.optional(),
   unwell: z.object({ word: name, sinceMs: count }).optional(),
 });
 const told = z.object({

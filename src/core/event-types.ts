@@ -78,6 +78,8 @@ export interface ToldPi {
   /** By a person. */
   use: 'active' | 'drained' | 'paused';
   drainedAtMs?: number;
+  /** Drained, and not empty yet: how many tasks it had. */
+  draining?: number;
   unwell?: { word: string; sinceMs: number };
 }
 

@@ -3,6 +3,7 @@ import { UNWELL_LABEL } from './ailments.ts';
 import { goingOf, type Scene, say, seenOf } from './event-scene.ts';
 import type { News, ToldPi } from './event-types.ts';
 import { ailingText, durationText, lineOf, tasksText } from './event-words.ts';
+import { fateOf, fateParts } from './event-work.ts';
 import { LEAVING_LABEL } from './observe.ts';
 import { isDrained, movableOn } from './witness.ts';
 import type { SwarmNode } from './world.ts';
@@ -34,29 +35,43 @@ function use(scene: Scene, pi: ToldPi, node: SwarmNode): void {
   const before = pi.use;
   if (before === now || (before === 'drained' && node.availability !== 'active')) return;
   pi.use = now;
+  if (pi.draining !== undefined) {
+    delete pi.draining;
+    say(scene, pi, 'drained', `${pi.name} was to be drained`, { key: drainKey(pi) });
+  }
   if (now === 'paused') say(scene, pi, 'paused', `${pi.name} gets no new work: a person paused it`);
   else if (pi.state === 'here' && node.labels[LEAVING_LABEL] === undefined)
     say(scene, pi, 'activated', `${pi.name} is used again`);
 }
 
+const drainKey = ({ nodeId, drainedAtMs }: ToldPi): string => `drain ${nodeId} ${drainedAtMs}`;
+
+/** Once at once, and again when nothing runs there any more. */
 function drained(scene: Scene, pi: ToldPi, node: SwarmNode): void {
   const { world } = scene;
   const going = seenOf(scene, pi)?.going;
   const begins = pi.use !== 'drained';
   pi.use = 'drained';
   if (pi.state !== 'here') return;
-  if (begins) pi.drainedAtMs = world.wallMs;
-  if (begins) pi.tasks = Math.max(going?.tasks ?? 0, movableOn(world, node.nodeId).length);
-  const { tasks } = pi;
+  if (begins) {
+    pi.drainedAtMs = world.wallMs;
+    pi.draining = Math.max(going?.tasks ?? 0, movableOn(world, node.nodeId).length);
+  }
+  const tasks = pi.draining;
   if (tasks === undefined) return;
   const over = node.availability === 'drain' && movableOn(world, node.nodeId).length === 0;
   if (!begins && !over) return;
-  const durationMs = Math.max(0, Math.round(world.nowMs - (going?.sinceMs ?? world.nowMs)));
-  const what = `${pi.name} was drained`;
-  const parts = tasks === 0 ? [] : over ? [`${tasksText(tasks)} moved`, durationText(durationMs)] : [tasksText(tasks)];
-  const about: Partial<News> = { key: `drain ${pi.nodeId} ${pi.drainedAtMs}`, ...(tasks > 0 ? { tasks } : {}) };
-  if (over) delete pi.tasks;
-  say(scene, pi, 'drained', lineOf({ what, parts }), { ...about, ...(over ? { durationMs } : { open: true }) });
+  const about: Partial<News> = { key: drainKey(pi), ...(tasks > 0 ? { tasks } : {}) };
+  if (!over) {
+    const text = lineOf({ what: `${pi.name} is being drained`, parts: tasks > 0 ? [tasksText(tasks)] : [] });
+    say(scene, pi, 'drained', text, { ...about, open: true });
+    return;
+  }
+  delete pi.draining;
+  const sinceMs = going?.sinceMs ?? world.nowMs - (world.wallMs - (pi.drainedAtMs ?? world.wallMs));
+  const durationMs = Math.max(0, Math.round(world.nowMs - sinceMs));
+  const parts = fateParts(fateOf(world, node.nodeId, going ?? { tasks }), 'moved', durationText(durationMs));
+  say(scene, pi, 'drained', lineOf({ what: `${pi.name} was drained`, parts }), { ...about, durationMs });
 }
 
 function health(scene: Scene, pi: ToldPi, node: SwarmNode): void {

@@ -1,7 +1,7 @@
 /** What became of the work of a Pi that gives it away. Pure. */
 import { tasksText } from './event-words.ts';
 import type { World } from './observe.ts';
-import { missingOf, movableOn, type Seen } from './witness.ts';
+import { missingOf, movableOn, type Work } from './witness.ts';
 
 /** Names in one line; more are counted. */
 const NAMES_MAX = 3;
@@ -17,7 +17,13 @@ export interface Fate {
   homeless: string[];
 }
 
-export function fateOf(world: World, nodeId: string, { tasks, work }: NonNullable<Seen['going']>): Fate {
+/** What it had when it began to go. */
+interface Going {
+  tasks: number;
+  work?: Work;
+}
+
+export function fateOf(world: World, nodeId: string, { tasks, work }: Going): Fate {
   if (work === undefined) {
     // Another Pi led when it began: how many there were is known, not of what.
     const stopped = missingOf(world, nodeId);

@@ -58,7 +58,7 @@ describe('whatever happens', () => {
         for (const { act, name, passMs } of acts) {
           ACTS[act]?.(story, name);
           story.pass(passMs);
-          for (const event of story.events()) {
+          for (const event of story.events().sort((a, b) => a.revision - b.revision)) {
             expect(event.revision).toBeGreaterThan(revision);
             revision = event.revision;
             expect(event.text).not.toMatch(/undefined|NaN|Infinity/);
