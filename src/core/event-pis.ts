@@ -200,7 +200,7 @@ function back(scene: Scene, pi: ToldPi, was: ToldPi): void {
   const backMs = Math.max(silence?.overMs ?? 0, seen?.readyMs ?? world.nowMs);
   const durationMs = Math.max(0, Math.round(Math.min(world.nowMs, backMs) - sinceMs));
   const what = `${pi.name} is back after ${durationText(durationMs)}`;
-  const parts = [reasonOf(scene, was, sinceMs, silence)];
+  const parts = [reasonOf(scene, was, sinceMs, silence), pi.use === 'drained' ? 'it is drained' : undefined];
   for (const key of ['cause', 'goneAtMs', 'tasks'] as const) delete pi[key];
   if (isRestless(pi)) return;
   say(scene, pi, 'back', lineOf({ what, parts }), { atMs: wallOf(world, sinceMs + durationMs), durationMs });

@@ -40,8 +40,8 @@ function use(scene: Scene, pi: ToldPi, node: SwarmNode): void {
     say(scene, pi, 'drained', `${pi.name} was to be drained`, { key: drainKey(pi) });
   }
   if (now === 'paused') say(scene, pi, 'paused', `${pi.name} gets no new work: a person paused it`);
-  else if (pi.state === 'here' && node.labels[LEAVING_LABEL] === undefined)
-    say(scene, pi, 'activated', `${pi.name} is used again`);
+  else if (pi.state !== 'left' && node.labels[LEAVING_LABEL] === undefined)
+    say(scene, pi, 'activated', `${pi.name} is used again${pi.state === 'here' ? '' : ' when it is back'}`);
 }
 
 const drainKey = ({ nodeId, drainedAtMs }: ToldPi): string => `drain ${nodeId} ${drainedAtMs}`;
@@ -52,7 +52,14 @@ function drained(scene: Scene, pi: ToldPi, node: SwarmNode): void {
   const going = seenOf(scene, pi)?.going;
   const begins = pi.use !== 'drained';
   pi.use = 'drained';
-  if (pi.state !== 'here') return;
+  if (pi.state !== 'here') {
+    // What becomes of its work is told with its loss.
+    if (pi.state !== 'left' && (begins || pi.draining !== undefined)) {
+      say(scene, pi, 'drained', `${pi.name} was drained`, { key: drainKey(pi) });
+    }
+    delete pi.draining;
+    return;
+  }
   if (begins) {
     pi.drainedAtMs = world.wallMs;
     pi.draining = Math.max(going?.tasks ?? 0, movableOn(world, node.nodeId).length);

@@ -156,4 +156,34 @@ describe('a Pi that a person drains', () => {
     expect(story.turn()).toEqual(['pi4 was to be drained', 'pi4 is used again']);
     expect(story.chronicle.open).toEqual({});
   });
+
+  it('lost before it was empty: nothing says for ever that it is being drained', () => {
+    const story = new Story();
+    story.run('whoami', 'pi4');
+    story.turn();
+    story.change('pi4', { labels: { 'pi-swarm.leaving': 'drain' }, availability: 'pause' });
+    story.turn();
+    story.lose('pi4');
+    expect(story.turn().sort()).toEqual(['pi4 lost power or its network · 1 task', 'pi4 was drained']);
+    story.replace('whoami', 'pi4', 'pi2');
+    expect(story.turn()).toEqual(['pi4 lost power or its network · 1 task · running elsewhere after 4.0 s']);
+  });
+
+  it('drained while it is off: told at once, again in the line that it is back, and when it is used again', () => {
+    const story = new Story();
+    story.lose('pi4');
+    story.turn();
+    story.change('pi4', { labels: { 'pi-swarm.leaving': 'drain' }, availability: 'drain' });
+    expect(story.turn()).toEqual(['pi4 was drained']);
+    story.pass(26_000);
+    expect(story.turn()).toEqual([]);
+    story.comeBack('pi4', { boot: 'new', vitals: { uptimeSeconds: 9 } });
+    expect(story.turn()).toEqual(['pi4 is back after 30 s · it had lost power · it is drained']);
+    story.lose('pi4');
+    expect(story.turn()).toEqual(['pi4 lost power or its network']);
+    story.change('pi4', { labels: {}, availability: 'active' });
+    expect(story.turn()).toEqual(['pi4 is used again when it is back']);
+    story.comeBack('pi4');
+    expect(story.turn()).toEqual(['pi4 is back after 4.0 s · it had lost its network']);
+  });
 });
