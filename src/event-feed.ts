@@ -19,11 +19,13 @@ import { NOTHING_SEEN, witness } from './core/witness.ts';
 import type { NodeId, PiStatus } from './core/world.ts';
 import { readChronicle, readChronicleRequest } from './peer-answers.ts';
 import type { Peers } from './ports.ts';
-import { leaderOf, membersOf } from './swarm-peers.ts';
+import { leaderOf, type Member, membersOf } from './swarm-peers.ts';
 
 const FETCH_MS = 3_000;
 /** A new leader asks the others first what has been told, and waits for them so long. */
 const CATCH_UP_MS = 6_000;
+
+const revisionOf = ({ status }: Member): number => readVersion(status.events ?? '').revision;
 
 export interface EventFeedPorts {
   peers(): Peers | undefined;
@@ -41,6 +43,8 @@ export class EventFeed {
   #swarmId: string | undefined;
   /** Since when this Pi leads and has not written yet; undefined while it does not lead. */
   #leading: { sinceMs: number; ready: boolean } | undefined;
+  /** This Pi in its newest turn. */
+  #self: { pi: string; leader: boolean } | undefined;
   #fetching = false;
   #troubled = false;
 
@@ -58,7 +62,10 @@ export class EventFeed {
   list({ agoMs, limit, after }: EventQuestion): EventList {
     const query: EventQuery = { limit: limit ?? EVENTS_MAX, after: after ?? 0 };
     if (agoMs !== undefined) query.sinceMs = this.#ports.wall() - agoMs;
-    return { revision: this.#chronicle.revision, events: select(this.#chronicle, query) };
+    const { revision } = this.#chronicle;
+    const list: EventList = { revision, events: select(this.#chronicle, query) };
+    // The first word of a leader is what it found: the revision grows with that, too.
+    return revision === 0 && this.#self ? { ...list, unheard: { ...this.#self } } : list;
   }
 
   /** What peers get for the command `chronicle`. */
@@ -69,7 +76,8 @@ export class EventFeed {
   /** After each turn of the loop, before its status is told. */
   onTurn(world: World): void {
     this.#seen = witness(world, this.#seen);
-    const { swarm } = world;
+    const { swarm, self } = world;
+    this.#self = { pi: self.name, leader: swarm.state === 'active' && swarm.leader };
     if (swarm.state !== 'active') {
       this.#leading = undefined;
       return;
@@ -79,9 +87,12 @@ export class EventFeed {
     if (!swarm.leader) {
       this.#leading = undefined;
       const leader = leaderOf(this.#ports.peers(), swarm.swarmId);
-      const version = leader?.status.events;
-      if (leader && version !== undefined && version !== versionOf(this.#chronicle)) {
-        void this.#fetch(leader.id, swarm.role === 'manager');
+      this.#self.leader = leader !== undefined;
+      // Where nobody leads, one that has just been started takes what the others know.
+      const source = leader ?? (this.#chronicle.revision === 0 ? this.#newestOf(swarm.swarmId) : undefined);
+      const version = source?.status.events;
+      if (source && version !== undefined && version !== versionOf(this.#chronicle)) {
+        void this.#fetch(source.id, swarm.role === 'manager');
       }
       return;
     }
@@ -104,9 +115,8 @@ export class EventFeed {
     if (this.#fetching) return false;
     if (world.nowMs - (this.#leading?.sinceMs ?? world.nowMs) >= CATCH_UP_MS) return true;
     const members = membersOf(this.#ports.peers(), swarmId);
-    const versions = members.map(({ id, status }) => ({ id, ...readVersion(status.events ?? '') }));
-    const best = versions.sort((a, b) => b.revision - a.revision)[0];
-    if (best !== undefined && best.revision > this.#chronicle.revision) {
+    const best = this.#newestOf(swarmId);
+    if (best !== undefined && revisionOf(best) > this.#chronicle.revision) {
       void this.#fetch(best.id, true);
       return false;
     }
@@ -114,6 +124,11 @@ export class EventFeed {
     // Nothing was told that it knows of: somebody who is not heard yet may know.
     const ready = (world.nodes ?? []).filter(({ state }) => state === 'ready').length;
     return members.length + 1 >= ready;
+  }
+
+  /** Of those that are not dead. */
+  #newestOf(swarmId: string): Member | undefined {
+    return membersOf(this.#ports.peers(), swarmId).sort((a, b) => revisionOf(b) - revisionOf(a))[0];
   }
 
   async #fetch(from: NodeId, manager: boolean): Promise<void> {

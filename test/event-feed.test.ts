@@ -203,6 +203,38 @@ describe('events on a shelf of Pis', () => {
     expect(shelf.textsOn('pi3')).toEqual(['pi3 gets no new work: a person paused it']);
   });
 
+  it('are asked of any other Pi by one that has just been started while nobody leads', async () => {
+    const shelf = new Shelf(3);
+    await shelf.turn(2);
+    shelf.change('pi3', { availability: 'pause' });
+    await shelf.turn(3);
+    shelf.dead.add('pi1');
+    shelf.start('pi2');
+    await shelf.turn(2);
+    expect(shelf.textsOn('pi2')).toEqual(['pi3 gets no new work: a person paused it']);
+    shelf.requests = [];
+    await shelf.turn(5);
+    expect(shelf.requests).toEqual([]);
+  });
+
+  it('are said to be unheard, not to be none, by a Pi that could ask nobody yet', async () => {
+    const shelf = new Shelf(2);
+    const unheardOn = (pi: string) => shelf.pis.get(pi)?.feed.list({}).unheard;
+    await shelf.turn(2);
+    expect(unheardOn('pi2')).toBeUndefined();
+    shelf.dead.add('pi1');
+    shelf.start('pi2');
+    await shelf.turn();
+    expect(unheardOn('pi2')).toEqual({ pi: 'pi2', leader: false });
+    shelf.dead.delete('pi1');
+    shelf.answer = () => undefined;
+    await shelf.turn(2);
+    expect(unheardOn('pi2')).toEqual({ pi: 'pi2', leader: true });
+    shelf.answer = undefined;
+    await shelf.turn(2);
+    expect(unheardOn('pi2')).toBeUndefined();
+  });
+
   it.each([
     undefined,
     'text',

@@ -36,10 +36,10 @@ export function eventsCommand(): Command {
       const question: EventQuestion = { limit: limitOf(options) };
       if (options.since !== undefined) question.agoMs = agoMsOf(options.since);
       const socket = await socketOf(options);
-      const { revision, events } = (await callAgent(socket, 'events', question)) as EventList;
+      const { revision, events, unheard } = (await callAgent(socket, 'events', question)) as EventList;
       if (options.follow) await follow(socket, revision, events, options);
       else if (options.json) sayJson(events);
-      else if (events.length === 0) say(nothing(options.since));
+      else if (events.length === 0) say(unheard ? notYet(unheard) : nothing(options.since));
       else for (const line of renderEvents(events)) say(line);
     });
 }
@@ -48,6 +48,11 @@ const nothing = (since: string | undefined): string =>
   since === undefined
     ? 'Nothing has happened to the cluster since its agents were started.'
     : `Nothing has happened to the cluster in the last ${since}.`;
+
+const notYet = ({ pi, leader }: NonNullable<EventList['unheard']>): string =>
+  leader
+    ? `${pi} has not heard the history yet.\nAsk again in a few seconds.`
+    : `${pi} has not heard the history yet: no leader answers.\n\`pi-swarm status\` shows which Pis are missing.`;
 
 /** @throws UsageError */
 function limitOf({ limit: text, since }: EventsOptions): number {

@@ -68,6 +68,8 @@ export interface EventQuestion {
 export interface EventList {
   revision: number;
   events: ClusterEvent[];
+  /** This Pi has just been started and nobody has told it what happened; whether it sees a leader. */
+  unheard?: { pi: string; leader: boolean };
 }
 
 /** One copy of the answer's shape for both ends: what `service` and `services` say of one service. */
@@ -123,6 +125,24 @@ export interface BoundReport {
   only: { service: string; constraints: string[] }[];
   /** They can run elsewhere, but their data is there. */
   volumes: { service: string }[];
+}
+
+/** What `drain` says: how it is when the Pi is marked, or used again. */
+export interface DrainAnswer {
+  /** Swarm node id. */
+  node: string;
+  name: string;
+  /** It was not so before. */
+  changed: boolean;
+  /** It does not answer the swarm. */
+  off: boolean;
+  /** It is drained in full already, and not by this call. */
+  already: boolean;
+  /** How many ran of each service by now, wherever: who is short later may have been so before. */
+  running: Record<string, number>;
+  bound: BoundReport;
+  /** How long all has to be calm until it gets its share by itself; absent where that is switched off. */
+  shareAfterMs?: number;
 }
 
 /** What `drained` says of one Pi. */

@@ -71,6 +71,17 @@ describe('events', () => {
     expect(JSON.parse((await program.run(['events', '--json'])).out)).toEqual([]);
   });
 
+  test.each([
+    [false, 'pi2 has not heard the history yet: no leader answers.\n`pi-swarm status` shows which Pis are missing.\n'],
+    [true, 'pi2 has not heard the history yet.\nAsk again in a few seconds.\n'],
+  ])('nothing heard yet: does not say that nothing happened; a leader is there: %s', async (leader, text) => {
+    const events = () => ({ revision: 0, events: [], unheard: { pi: 'pi2', leader } });
+    await program.serve(new FakeManager(), () => snapshotOf({ pis: 3 }), { events });
+    expect((await program.run(['events'])).out).toBe(text);
+    expect((await program.run(['events', '--since', '10m'])).out).toBe(text);
+    expect(JSON.parse((await program.run(['events', '--json'])).out)).toEqual([]);
+  });
+
   test('--since and --limit choose, --json prints what MQTT carries', async () => {
     await serve();
     for (const minutes of [30, 20, 5])
