@@ -1,8 +1,9 @@
 /** `pi-swarm drain` */
 import { Command } from 'commander';
-import type { DrainReport } from '../commands/types.ts';
+import type { DrainAnswer, DrainReport } from '../commands/types.ts';
 import { callAgent } from '../control/client.ts';
 import { PiSwarmError, RefusedError } from '../errors.ts';
+import { boundText, volumesText } from './bound-words.ts';
 import { withExamples } from './help.ts';
 import { type CommonOptions, socketOf } from './options.ts';
 import { note, say } from './output.ts';
@@ -28,13 +29,17 @@ export function drainCommand(): Command {
       const limitMs = limitMsOf(options.timeout);
       const socket = await socketOf(options);
       const undo = options.undo === true;
-      const answer = await callAgent(socket, 'drain', { pi, undo });
-      const { node, name, changed } = answer as { node: string; name: string; changed: boolean };
-      if (undo) {
-        return say(changed ? `${name} works again; it gets its share when all is calm` : `${name} is not drained`);
-      }
-      if (!options.detach) await waitUntilEmpty(socket, { node, name }, limitMs);
-      else say(`${name} gives its work away. To let it work again: pi-swarm drain ${name} --undo`);
+      const answer = (await callAgent(socket, 'drain', { pi, undo })) as DrainAnswer;
+      if (undo) return say(undoneText(answer));
+      const { name } = answer;
+      const back = `To let it work again: pi-swarm drain ${name} --undo`;
+      if (answer.off) return say(`${name} is off; it will get no work when it is back. ${back}`);
+      if (answer.already) return say(`${name} is drained already. ${back}`);
+      // A manager of an older release does not say it.
+      for (const it of answer.bound?.only ?? []) note(`! ${boundText(it, name)}: it waits until ${name} works again`);
+      for (const { service } of answer.bound?.volumes ?? []) note(`! ${volumesText(service, name)}`);
+      if (!options.detach) await waitUntilEmpty(socket, answer, limitMs);
+      else say(`${name} gives its work away. ${back}`);
     });
   return withExamples(command, [
     'pi-swarm drain pi3                 take the work off pi3, for example to clean its fan',
@@ -42,12 +47,21 @@ export function drainCommand(): Command {
   ]);
 }
 
+function undoneText({ name, changed, off, shareAfterMs }: DrainAnswer): string {
+  if (!changed) return `${name} is not drained`;
+  if (off) return `${name} is off; it works again when it is back`;
+  const when = shareAfterMs === undefined ? '' : `in about ${Math.round(shareAfterMs / 1000)} s, or at once `;
+  return `${name} works again; it gets its share ${when}by: pi-swarm rebalance`;
+}
+
 /** What cannot move first (local volumes) is stopped, and then has to start elsewhere. */
 const START_LIMIT_MS = 10_000;
 
-async function waitUntilEmpty(socket: string, { node, name }: { node: string; name: string }, limitMs: number) {
+async function waitUntilEmpty(socket: string, { node, name, running }: DrainAnswer, limitMs: number) {
   let atFirst: number | undefined;
   let emptySinceMs: number | undefined;
+  const isToBlame = ({ service, ...now }: Short): boolean => now.running < (running?.[service] ?? now.desired);
+  let before: Short[] = [];
   const last = await waitFor<DrainReport>({
     what: `${name} to give its work away`,
     limitMs,
@@ -59,8 +73,9 @@ async function waitUntilEmpty(socket: string, { node, name }: { node: string; na
           `To take its work off it after all: pi-swarm drain ${name}`,
         );
       }
-      atFirst ??= seen.there.length;
-      return seen;
+      atFirst ??= tasksOf(seen);
+      before = seen.short.filter(it => !isToBlame(it));
+      return { ...seen, short: seen.short.filter(isToBlame) };
     }),
     done: ({ done, short }) => {
       if (!done) emptySinceMs = undefined;
@@ -71,6 +86,7 @@ async function waitUntilEmpty(socket: string, { node, name }: { node: string; na
     why: seen => (seen === undefined || seen.there.length === 0 ? undefined : `${thereText(seen)} there still`),
     cure: `It goes on. To let it work again: pi-swarm drain ${name} --undo`,
   });
+  if (before.length > 0) note(`incomplete before that already: ${before.map(shortText).join('; ')}`);
   if (last.short.length === 0) {
     return say(`nothing runs on ${name} any more. To let it work again: pi-swarm drain ${name} --undo`);
   }
@@ -82,7 +98,11 @@ async function waitUntilEmpty(socket: string, { node, name }: { node: string; na
   );
 }
 
-const shortText = ({ service, running, desired, reason }: DrainReport['short'][number]): string =>
+type Short = DrainReport['short'][number];
+
+const tasksOf = ({ there }: DrainReport): number => there.reduce((sum, { count }) => sum + count, 0);
+
+const shortText = ({ service, running, desired, reason }: Short): string =>
   `${service}: ${running} of ${desired} run${reason === undefined ? '' : `, the swarm says: ${reason}`}`;
 
 const thereText = ({ there }: DrainReport): string =>
@@ -91,6 +111,6 @@ const thereText = ({ there }: DrainReport): string =>
 function progress(seen: DrainReport, atFirst: number): string {
   if (seen.done) return ['nothing runs there any more', ...seen.short.map(shortText)].join('; ');
   if (atFirst === 0) return 'no new work gets there';
-  const moved = Math.max(0, atFirst - seen.there.length);
-  return `${moved} of ${atFirst} ${atFirst === 1 ? 'service' : 'services'} moved`;
+  const moved = Math.max(0, atFirst - tasksOf(seen));
+  return `${moved} of ${atFirst} ${atFirst === 1 ? 'task' : 'tasks'} moved`;
 }

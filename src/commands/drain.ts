@@ -5,7 +5,8 @@ import type { SwarmNode } from '../core/world.ts';
 import { NotFoundError, RefusedError, UsageError } from '../errors.ts';
 import type { NodeChange } from '../ports.ts';
 import { readBody } from './body.ts';
-import type { CommandDeps, DrainReport } from './types.ts';
+import { boundTo } from './bound.ts';
+import type { CommandDeps, DrainAnswer, DrainReport } from './types.ts';
 
 const drainBody = z.strictObject({ pi: z.string().min(1).max(253), undo: z.boolean().default(false) });
 const drainedBody = z.strictObject({ node: z.string().min(1).max(64) });
@@ -15,21 +16,32 @@ const PREFIX_MIN = 5;
 
 /**
  * Marks the Pi; the leader moves its work (`core/leaving`).
- * @returns { node, name, changed } `changed`: it was not so before
+ * @returns DrainAnswer
  * @throws NotFoundError, UsageError for a name that two Pis have, RefusedError where it cannot be
  */
 export async function drain(
-  deps: Pick<CommandDeps, 'engine' | 'snapshot'>,
+  deps: Pick<CommandDeps, 'engine' | 'snapshot' | 'world'>,
   body: unknown,
-): Promise<{ node: string; name: string; changed: boolean }> {
+): Promise<DrainAnswer> {
   const { pi, undo } = readBody(drainBody, body);
-  const nodes = await deps.engine.nodes();
+  const [nodes, tasks] = await Promise.all([deps.engine.nodes(), deps.engine.tasks()]);
   const names = new Map(deps.snapshot().cluster.pis.map(({ swarmNodeId, name }) => [swarmNodeId, name]));
   const nameOf = (node: SwarmNode): string => names.get(node.nodeId) ?? node.hostname;
   const node = find(nodes, pi, nameOf);
   const change = undo ? toUse(node, nameOf(node)) : toDrain(nodes, node, nameOf(node));
+  const services = await deps.engine.services({ tasks, nodes });
   if (change !== undefined) await deps.engine.nodeUpdate(node.nodeId, change);
-  return { node: node.nodeId, name: nameOf(node), changed: change !== undefined };
+  const wish = deps.world()?.wish;
+  return {
+    node: node.nodeId,
+    name: nameOf(node),
+    changed: change !== undefined,
+    off: node.state !== 'ready',
+    already: change === undefined && node.availability === 'drain',
+    running: Object.fromEntries(services.map(service => [service.name, service.running])),
+    bound: boundTo(node.nodeId, nodes, services, tasks),
+    ...(wish?.rebalance ? { shareAfterMs: wish.steadyForMs } : {}),
+  };
 }
 
 function find(nodes: readonly SwarmNode[], word: string, nameOf: (node: SwarmNode) => string): SwarmNode {

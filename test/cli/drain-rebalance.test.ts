@@ -5,8 +5,8 @@ import type { CommandDeps } from '../../src/commands.ts';
 import { turn } from '../../src/core/turn.ts';
 import type { SwarmNode } from '../../src/core/world.ts';
 import { EXIT } from '../../src/errors.ts';
-import type { NodeChange } from '../../src/ports.ts';
 import { tasksOf, world } from '../core/loads.ts';
+import { DrainedSwarm } from './drained-swarm.ts';
 import { FakeManager, nodeOf, only, taskOf } from './fakes.ts';
 import { Program } from './program.ts';
 
@@ -20,60 +20,9 @@ beforeEach(() => program.fresh());
 afterEach(() => program.stop());
 afterAll(() => program.remove());
 
-/** A manager that does to nodes what it is told, and whose leader drains those that are marked, `web` first. */
-class Drainer extends FakeManager {
-  readonly changes: [string, NodeChange][] = [];
-  /** How often somebody has looked since the mark. */
-  looks = 0;
-
-  change(nodeId: string, { availability, labels = {} }: NodeChange): void {
-    this.nodes = this.nodes.map(node => {
-      if (node.nodeId !== nodeId) return node;
-      const kept = Object.entries({ ...node.labels, ...labels }).filter(
-        (entry): entry is [string, string] => entry[1] !== null,
-      );
-      return { ...node, labels: Object.fromEntries(kept), availability: availability ?? node.availability };
-    });
-  }
-
-  /** What the leader has done by the next look. */
-  lead(): void {
-    const leaving = this.nodes.find(({ labels }) => labels['pi-swarm.leaving'] === 'drain');
-    if (leaving === undefined) return;
-    this.looks++;
-    const moves = this.services[this.looks - 2];
-    if (moves === undefined && this.looks > this.services.length)
-      this.change(leaving.nodeId, { availability: 'drain' });
-    this.tasks = this.tasks.map(task =>
-      task.serviceId === moves?.id && task.nodeId === leaving.nodeId ? { ...task, nodeId: 'node1' } : task,
-    );
-  }
-
+class Drainer extends DrainedSwarm {
   serve(more: Partial<CommandDeps> = {}): Promise<void> {
-    const engine = only<CommandDeps['engine']>({
-      ...this.engine,
-      nodes: async () => this.nodes,
-      services: async () => structuredClone(this.services),
-      tasks: async () => {
-        this.lead();
-        return this.tasks;
-      },
-      nodeUpdate: async (nodeId, change) => {
-        this.changes.push([nodeId, change]);
-        this.change(nodeId, change);
-      },
-    });
-    return program.serve(this, undefined, { engine, ...more });
-  }
-
-  with(...names: string[]): this {
-    for (const [index, name] of names.entries()) {
-      const ports: never[] = [];
-      const id = `svc${index + 1}`;
-      this.services.push({ id, name, image: name, replicas: 1, running: 1, desired: 1, ports, createdAtMs: 0 });
-      this.tasks.push(taskOf(1, { id: `task-${name}`, serviceId: id, nodeId: 'node3' }));
-    }
-    return this;
+    return program.serve(this, undefined, { engine: this.drainable(), ...more });
   }
 }
 
@@ -83,9 +32,10 @@ const marked = (pi: number, mark: string, more: Partial<SwarmNode> = {}) =>
 describe('drain', () => {
   test('shows how the work goes, and ends when nothing runs there', async () => {
     const manager = new Drainer().with('web', 'cache');
+    manager.tasks.push(taskOf(2, { id: 'web-2', serviceId: 'svc1', nodeId: 'node3' }));
     await manager.serve();
     const { code, out, err } = await run(['drain', 'pi3']);
-    expect(err).toMatch(/0 of 2 services moved\n[\s\S]*1 of 2 services moved\n[\s\S]*nothing runs there any more\n/);
+    expect(err).toMatch(/0 of 3 tasks moved\n[\s\S]*2 of 3 tasks moved\n[\s\S]*nothing runs there any more\n/);
     expect([code, out]).toEqual([0, 'nothing runs on pi3 any more. To let it work again: pi-swarm drain pi3 --undo\n']);
     // New work is kept away first; draining at once would stop what runs.
     expect(manager.changes).toEqual([['node3', { availability: 'pause', labels: { 'pi-swarm.leaving': 'drain' } }]]);
@@ -94,14 +44,52 @@ describe('drain', () => {
   test('says what has no place elsewhere, with code 8', async () => {
     const manager = new Drainer().with('db');
     const [db] = manager.services;
-    if (db) db.running = 0;
     manager.tasks.push(
       taskOf(1, { id: 'waits', serviceId: 'svc1', nodeId: '', state: 'pending', error: 'no suitable node' }),
     );
+    const lead = manager.lead.bind(manager);
+    manager.lead = () => {
+      lead();
+      if (db && manager.looks > 0) db.running = 0;
+    };
     await manager.serve();
     const { code, err } = await run(['drain', 'pi3']);
     expect(code).toBe(EXIT.unhealthy);
     expect(err).toMatch(/^pi-swarm: db: 0 of 1 run, the swarm says: no suitable node\n.*pi-swarm drain pi3 --undo/m);
+  });
+
+  test('blames nobody who was incomplete before', async () => {
+    const manager = new Drainer().with('web', 'nginx');
+    manager.tasks.pop();
+    const nginx = manager.services[1];
+    if (nginx) nginx.running = 0;
+    await manager.serve();
+    const { code, out, err } = await run(['drain', 'pi3']);
+    expect(err).toContain('\nincomplete before that already: nginx: 0 of 1 run\n');
+    expect(out).toMatch(/^nothing runs on pi3 any more/);
+    expect(code).toBe(0);
+  });
+
+  test('says first what may run nowhere else, and whose data stays', async () => {
+    const manager = new Drainer().with('pinned', 'db');
+    const [service, db] = manager.services;
+    if (service) service.constraints = ['node.hostname==pi3'];
+    if (db) db.localVolumes = true;
+    await manager.serve();
+    expect((await run(['drain', 'pi3', '-d'])).err).toBe(
+      '! pinned runs only on pi3 (node.hostname==pi3): it waits until pi3 works again\n! db has its data on pi3: elsewhere it starts without it\n',
+    );
+  });
+
+  test('a second time says that it is so', async () => {
+    const manager = new Drainer();
+    manager.nodes = [nodeOf(1), marked(2, 'drain')];
+    await manager.serve();
+    expect(await run(['drain', 'pi2'])).toMatchObject({
+      code: 0,
+      out: 'pi2 is drained already. To let it work again: pi-swarm drain pi2 --undo\n',
+    });
+    expect(manager.changes).toEqual([]);
   });
 
   test('waits for what had to stop first until it runs elsewhere', async () => {
@@ -110,7 +98,7 @@ describe('drain', () => {
     const lead = manager.lead.bind(manager);
     manager.lead = () => {
       lead();
-      if (db) db.running = manager.looks > 5 ? 1 : 0;
+      if (db) db.running = manager.looks > 5 || manager.looks === 0 ? 1 : 0;
     };
     await manager.serve();
     const { code, err } = await run(['drain', 'pi3']);
@@ -131,7 +119,9 @@ describe('drain', () => {
     const manager = new Drainer();
     manager.nodes = [nodeOf(1), nodeOf(2), marked(3, 'drain')];
     await manager.serve();
-    expect((await run(['drain', 'pi3', '--undo'])).out).toMatch(/^pi3 works again/);
+    expect((await run(['drain', 'pi3', '--undo'])).out).toBe(
+      'pi3 works again; it gets its share by: pi-swarm rebalance\n',
+    );
     expect((await run(['drain', 'pi3', '--undo'])).out).toBe('pi3 is not drained\n');
     expect(manager.changes).toEqual([['node3', { availability: 'active', labels: { 'pi-swarm.leaving': null } }]]);
     manager.change('node2', { availability: 'drain' });
@@ -159,6 +149,15 @@ describe('drain', () => {
     expect(manager.changes).toEqual([]);
   });
 
+  test('--undo says how long it takes until it gets its share', async () => {
+    const manager = new Drainer();
+    manager.nodes = [nodeOf(1), marked(2, 'drain')];
+    await manager.serve({ world: () => turn(world({ web: [1, 1, 0] })).world });
+    expect((await run(['drain', 'pi2', '--undo'])).out).toBe(
+      'pi2 works again; it gets its share in about 20 s, or at once by: pi-swarm rebalance\n',
+    );
+  });
+
   test('takes an id where names are not enough', async () => {
     const manager = new Drainer();
     manager.nodes = [nodeOf(1), nodeOf(8, { hostname: 'twin' }), nodeOf(9, { hostname: 'twin' })];
@@ -171,8 +170,11 @@ describe('drain', () => {
     const manager = new Drainer();
     manager.nodes = [nodeOf(1), marked(2, 'shutdown', { state: 'down' })];
     await manager.serve();
-    expect((await run(['drain', 'pi2'])).code).toBe(0);
-    expect((await run(['drain', 'pi2', '--undo'])).code).toBe(0);
+    expect(await run(['drain', 'pi2'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^pi2 is off; it will get no work when it is back\. .*drain pi2 --undo\n$/),
+    });
+    expect((await run(['drain', 'pi2', '--undo'])).out).toBe('pi2 is off; it works again when it is back\n');
     expect(manager.changes).toEqual([
       ['node2', { labels: { 'pi-swarm.return': 'marked' } }],
       ['node2', { labels: { 'pi-swarm.return': null } }],

@@ -126,6 +126,7 @@ export class FakeManager {
       snapshot: () => snapshotOf({ pis: 3, services: this.services }),
       isManager: () => true,
       managers: () => [],
+      world: () => undefined,
       meshApplied: () => this.applied(),
       requestIntent: async intent => {
         this.intents.push(intent);
