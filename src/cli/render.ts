@@ -46,7 +46,7 @@ export function renderStatus(snapshot: Snapshot, view: View): string[] {
  */
 function unsettled({ cluster, notices }: Snapshot): Notice[] {
   if (cluster.state !== 'degraded' || notices.some(notice => notice.severity !== 'info')) return [];
-  const silent = cluster.pis.filter(pi => pi.liveness === 'dead').map(pi => pi.name);
+  const silent = cluster.pis.filter(pi => pi.liveness === 'dead' && pi.leaving !== 'left').map(pi => pi.name);
   if (silent.length > 0) {
     const cure = 'The swarm notices it by itself, within half a minute at most; its work starts elsewhere.';
     return [{ severity: 'warning', kind: 'silent', text: `Nothing is heard of ${silent.join(', ')}.`, cure }];
@@ -111,9 +111,10 @@ const percent = (value: number | undefined): string => (value === undefined ? 'â
 
 /** One word for how a Pi is: what we hear ourselves before what the swarm says. */
 export function piState(pi: PiSnapshot): string {
+  if (pi.leaving === 'left') return 'left';
   if (pi.liveness === 'dead' || pi.liveness === 'suspect') return pi.liveness;
   if (pi.swarmState === 'ready' && pi.availability === 'drain') return 'drained';
-  if (pi.swarmState === 'ready' && pi.availability === 'pause') return 'paused';
+  if (pi.swarmState === 'ready' && pi.availability === 'pause') return pi.leaving === undefined ? 'paused' : 'draining';
   return pi.swarmState === 'none' ? 'no swarm' : pi.swarmState;
 }
 
@@ -124,6 +125,7 @@ function paintState(pi: PiSnapshot, paint: Paint): string {
 }
 
 function piNote(pi: PiSnapshot): string {
+  if (pi.leaving === 'left') return 'back: pi-swarm join';
   const notes: string[] = [];
   if (pi.liveness !== 'alive' && (pi.lastSeenSeconds ?? 0) > 0) notes.push(`${age(pi.lastSeenSeconds ?? 0)} ago`);
   if (pi.unreachable && pi.liveness !== 'dead') notes.push('not reachable');

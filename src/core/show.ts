@@ -1,7 +1,8 @@
 /** The snapshot: what the world looks like to a person. Pure. */
+import { LEAVING_LABEL } from './labels.ts';
 import { type NoticeContext, noticesOf } from './notices.ts';
 import { visiblePeers, type World } from './observe.ts';
-import type { PiSnapshot, Snapshot } from './snapshot.ts';
+import type { Notice, PiSnapshot, Snapshot } from './snapshot.ts';
 import type { Decision } from './step.ts';
 import { sentences } from './step.ts';
 import { isUnreachable, unreachableNotices } from './unreachable.ts';
@@ -64,6 +65,7 @@ export function show(world: World, said: ShowContext): Snapshot {
       ...noticesOf(world, context),
       ...unreachableNotices(world, context.view?.nodes ?? world.nodes ?? []),
       ...unwellNotices(pis),
+      ...drainedNotices(pis),
     ],
     at: new Date(world.wallMs).toISOString(),
   };
@@ -94,13 +96,27 @@ function stateOf(world: World, pis: PiSnapshot[], view: ClusterView | undefined)
   if (swarm.state !== 'active') return 'down';
   if (world.since.orphanMs !== undefined) return 'degraded';
   const missing = pis.some(
-    ({ swarmState, liveness, unreachable }) =>
-      swarmState === 'down' || swarmState === 'joining' || liveness === 'dead' || unreachable,
+    ({ swarmState, liveness, unreachable, leaving }) =>
+      leaving !== 'left' && (swarmState === 'down' || swarmState === 'joining' || liveness === 'dead' || unreachable),
   );
   const short = view?.services.some(service => service.running < service.desired) ?? false;
   if (missing || short) return 'degraded';
   return pis.length === 1 ? 'alone' : 'ok';
 }
+
+/** So that nobody wonders why a Pi is idle. Only what `drain --undo` takes back: who goes is idle for a moment. */
+const drainedNotices = (pis: readonly PiSnapshot[]): Notice[] =>
+  pis
+    .filter(({ availability, leaving, swarmState }) => {
+      const isWished = leaving === 'drain' || leaving === undefined;
+      return availability === 'drain' && isWished && swarmState === 'ready';
+    })
+    .map(({ name }) => ({
+      severity: 'info',
+      kind: 'drained',
+      text: `${name} is drained: it gets no work.`,
+      cure: `To let it work again: \`pi-swarm drain ${name} --undo\``,
+    }));
 
 /** One row a Pi: nodes of the swarm and peers outside of it, this Pi first, then by name. */
 function pisOf(world: World, context: ShowContext): PiSnapshot[] {
@@ -158,8 +174,13 @@ function fromNode(node: SwarmNode, context: ShowContext): PiSnapshot {
     availability: node.availability,
     swarmNodeId: node.nodeId,
     architecture: node.architecture,
+    ...leavingOf(node.labels[LEAVING_LABEL]),
     ...(tasks === undefined ? {} : { tasks: node.state === 'ready' ? tasks.length : 0 }),
   };
+}
+
+function leavingOf(mark: string | undefined): Pick<PiSnapshot, 'leaving'> {
+  return mark === 'leave' || mark === 'shutdown' || mark === 'drain' ? { leaving: mark } : {};
 }
 
 function withPeer(row: PiSnapshot | undefined, peer: Peer, world: World): PiSnapshot {
@@ -171,6 +192,7 @@ function withPeer(row: PiSnapshot | undefined, peer: Peer, world: World): PiSnap
     liveness: peer.liveness,
     version: status.version,
     lastSeenSeconds: Math.max(0, Math.round((world.nowMs - peer.lastSeenMs) / 1000)),
+    ...(status.intent === 'left' && status.swarm.state === 'none' ? { leaving: 'left' } : {}),
     ...(status.model === undefined ? {} : { model: status.model }),
     ...(status.architecture === undefined ? {} : { architecture: status.architecture }),
     ...(status.vitals === undefined || peer.liveness === 'dead' ? {} : { vitals: status.vitals }),

@@ -34,6 +34,8 @@ export interface PiSnapshot {
   /** Tasks that run there; undefined where nobody could say. */
   tasks?: number;
   vitals?: Vitals;
+  /** It is drained by pi-swarm because it leaves, shuts down or is to be spared (`drain`), or it has left. */
+  leaving?: 'leave' | 'shutdown' | 'drain' | 'left';
   /** A manager that Raft cannot reach, for longer than a promotion takes. */
   unreachable?: true;
   /** What ails it, so that it gets no new work where the others suffice. */

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { paintFor, stripColours, widthOf } from '../../src/cli/output.ts';
 import { renderStatus } from '../../src/cli/render.ts';
 import { isUnhealthy } from '../../src/cli/status.ts';
-import type { Notice, Snapshot } from '../../src/core/snapshot.ts';
+import type { Notice, PiSnapshot, Snapshot } from '../../src/core/snapshot.ts';
 import { piOf, snapshotOf, whoamiService } from './fixtures.ts';
 
 const plain = paintFor({ isTTY: false });
@@ -117,6 +117,22 @@ test('a manager that does not answer is counted in the headline, and named in it
   const text = shown(snapshotOf({ pis: 3, state: 'degraded', change })).join('\n');
   expect(text).toMatch(/^pi-swarm cluster 3f2a91c0 · degraded · 3 Pis, 2 of 3 managers/);
   expect(text).toMatch(/pi2 .* manager {2}ready .* not reachable/);
+});
+
+test.each<[string, Partial<PiSnapshot>, string]>([
+  ['that gives its work away', { availability: 'pause', leaving: 'drain' }, 'draining'],
+  ['that goes, and gives its work away', { availability: 'pause', leaving: 'leave' }, 'draining'],
+  ['that is spared new work by somebody', { availability: 'pause' }, 'paused'],
+  ['that is drained', { availability: 'drain', leaving: 'drain' }, 'drained'],
+  ['that has left', { swarmState: 'none', availability: 'none', leaving: 'left' }, 'left'],
+  ['that has left and is off', { swarmState: 'none', liveness: 'dead', leaving: 'left' }, 'left'],
+])('the state of a Pi %s', (_which, more, state) => {
+  const change = (it: Snapshot) => {
+    it.cluster.pis[1] = { ...piOf(2), ...more };
+  };
+  const row = shown(snapshotOf({ pis: 3, change })).find(line => line.startsWith('pi2'));
+  expect(row?.split(/ {2,}/)[3]).toBe(state);
+  expect(row?.endsWith('back: pi-swarm join')).toBe(state === 'left');
 });
 
 test('a Pi without a secret', () => {

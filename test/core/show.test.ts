@@ -64,6 +64,23 @@ describe('the snapshot', () => {
     expect(cluster.pis.filter(({ name }) => name === 'pi3')).toMatchObject([{ role: 'none', swarmState: 'none' }]);
   });
 
+  it('a Pi that left is no loss, also when it is off', () => {
+    const gone = peer('pi3', { intent: 'left' }, { liveness: 'dead' });
+    const now = leading(nodes.slice(0, 2), { peers: [peer('pi2', { swarm: active('pi2') }), gone] });
+    const { cluster } = shown(now);
+    expect(cluster).toMatchObject({ state: 'ok', pis: [{}, {}, { name: 'pi3', leaving: 'left' }] });
+  });
+
+  it('says who is drained by somebody, and how to undo it, but not of one that goes', () => {
+    const drained = (mark: string) => node('pi2', { availability: 'drain', labels: { 'pi-swarm.leaving': mark } });
+    const noticesOf = (mark: string) => shown(leading([manager('pi1'), drained(mark)])).notices;
+    expect(noticesOf('drain')).toMatchObject([
+      { severity: 'info', kind: 'drained', cure: expect.stringContaining('pi-swarm drain pi2 --undo') },
+    ]);
+    expect(noticesOf('leave')).toEqual([]);
+    expect(shown(leading([manager('pi1'), drained('drain')])).cluster.pis[1]?.leaving).toBe('drain');
+  });
+
   it('a dead Pi whose last words named another swarm stands there once, as the node that is down', () => {
     const down = node('pi3', { state: 'down' });
     const now = leading([manager('pi1'), node('pi2'), down]);
