@@ -2,7 +2,8 @@
 
 import { UNWELL_LABEL } from './ailments.ts';
 import { isBlind, isFailing } from './known.ts';
-import { isHalfOver, isMoving, isSelf, isShort, peerOf, refOf } from './managers.ts';
+import { isMostlyOver, isMoving, isSelf, isShort, peerOf, refOf } from './managers.ts';
+import { sendOffLimitMs } from './move-times.ts';
 import { isGathering, isGivingAway, isMeshSettled, startMoves } from './moving.ts';
 import {
   type ActivePeer,
@@ -18,9 +19,6 @@ import type { ActiveSwarm, Intent, SwarmNode } from './world.ts';
 
 /** A peer list that was read a moment before the engine's own state must not look like a removal. */
 export const REMOVED_GRACE_MS = 5_000;
-
-/** Moves that take longer than this are given up, and the Pi is drained as it is. */
-const MOVES_LIMIT_MS = 30_000;
 
 /** Leader: those that say they go are drained, those that are back are used again, and each node carries its labels. */
 export function tend(world: World, nodes: SwarmNode[]): Decision | undefined {
@@ -74,7 +72,7 @@ function sendOff(world: World, node: SwarmNode, mark: 'leave' | 'shutdown' | 'dr
   if (!marked || node.availability === 'active') {
     return { steps: [{ action: 'pause', ...refOf(node), labels }], why: `is about to ${mark}` };
   }
-  const late = world.nowMs - (world.leavingSinceMs[node.nodeId] ?? world.nowMs) >= moveLimitMs(world);
+  const late = world.nowMs - (world.leavingSinceMs[node.nodeId] ?? world.nowMs) >= sendOffLimitMs(world, mark);
   if (!late) {
     // What could not be asked this turn may be a lot.
     if (isBlind(world)) return undefined;
@@ -107,9 +105,6 @@ function comeBack(node: SwarmNode): Step {
   return { action: before === 'drain' || before === 'pause' ? before : 'activate', ...ref, labels };
 }
 
-/** The rest of its time is for tasks that only stop when they are told to, and for handing over. */
-const moveLimitMs = (world: World): number => Math.min(MOVES_LIMIT_MS, world.wish.drainTimeoutMs / 3);
-
 /** Their tasks get nothing new. */
 export const leavingNodes = (nodes: readonly SwarmNode[]): string[] =>
   nodes.filter(node => node.labels[LEAVING_LABEL] !== undefined).map(({ nodeId }) => nodeId);
@@ -134,8 +129,8 @@ export function goodbye(world: World, swarm: ActiveSwarm, intent: 'leave' | 'shu
   if (isReleased(world, swarm)) return go(intent, swarm.role === 'manager', 'its work runs elsewhere');
   if (handsOver(world, swarm, intent)) return wait('L1', 'handing over to the other managers');
   if (swarm.leader && !isMoving(world)) return go(intent, false, 'its work runs elsewhere');
-  if (!isHalfOver(world)) return wait('L1', 'the leader does not say yet that its work runs elsewhere');
-  return go(intent, false, 'half its time is over and nothing runs here any more');
+  if (!isMostlyOver(world)) return wait('L1', 'the leader does not say yet that its work runs elsewhere');
+  return go(intent, false, 'most of its time is over and nothing runs here any more');
 }
 
 /** The leader's name, when it is in sight and does not list this engine: somebody removed it. */

@@ -1,6 +1,7 @@
 /** How many managers, which, and who is forgotten: M1 count, M2 heal, M3 forget (design §5). Leader only. */
 import { ailmentOf, isPausedAsUnwell } from './ailments.ts';
 import { handOver, stepsDown } from './handover.ts';
+import { settleLimitMs } from './move-times.ts';
 import { HARDWARE_LABEL, ID_LABEL, LEAVING_LABEL, visiblePeers, type World } from './observe.ts';
 import { majority } from './quorum.ts';
 import { type Decision, type NodeRef, type Step, wait } from './step.ts';
@@ -146,14 +147,13 @@ function shrink(world: World, { managers, reachable, wished }: Roster): Decision
 }
 
 /** While leadership moves nothing is decided: what runs on the leader has to run elsewhere before, as far as it ever will. */
-export const isMoving = (world: World): boolean => world.runningTasks > 0 || (isShort(world) && !isHalfOver(world));
+export const isMoving = (world: World): boolean => world.runningTasks > 0 || (isShort(world) && !isMostlyOver(world));
 
-/** A service runs fewer tasks than it should, or nobody could say. Some never get complete: nobody waits for that longer than half its time. */
+/** A service runs fewer tasks than it should, or nobody could say. Some never get complete: nobody waits for that for most of their time. */
 export const isShort = (world: World): boolean =>
   world.services === undefined || (world.services ?? []).some(({ running, desired }) => running < desired);
 
-export const isHalfOver = (world: World): boolean =>
-  world.nowMs - world.since.intentMs >= world.wish.drainTimeoutMs / 2;
+export const isMostlyOver = (world: World): boolean => world.nowMs - world.since.intentMs >= settleLimitMs(world);
 
 const isFresh = (world: World, node: SwarmNode): boolean =>
   world.nowMs - (world.managerSinceMs[node.nodeId] ?? world.nowMs) < HANDOVER_AFTER_MS;

@@ -10,7 +10,7 @@
  * Where the new ones do not come to run, `block-move` marks those instead, so that `end-move` takes them away and nothing else.
  */
 import { isFailing } from './known.ts';
-import { REBALANCE_LIMIT_MS, SURGE_LIMIT_MS } from './move-times.ts';
+import { startLimitMs } from './move-times.ts';
 import { activePeers, LEAVING_LABEL, type World } from './observe.ts';
 import type { Decision, Step } from './step.ts';
 import type { ServiceMove, SwarmNode, SwarmService, SwarmTask } from './world.ts';
@@ -39,7 +39,7 @@ interface Next {
 function nextOf(world: World, service: SwarmService, move: ServiceMove): Next | undefined {
   const ref = { service: service.id, serviceName: service.name };
   const end = (why: string): Next => ({ step: { action: 'end-move', ...ref }, why });
-  const ageMs = world.nowMs - (world.moves.since[service.id]?.sinceMs ?? world.nowMs);
+  const ageMs = ageOf(world, service, move);
   if (move.phase === 'back') {
     const marked = unfinished(world, service).every(task => isSuperseded(world, service, task));
     return marked || ageMs >= BLOCK_LIMIT_MS ? end('it came to nothing') : undefined;
@@ -51,16 +51,32 @@ function nextOf(world: World, service: SwarmService, move: ServiceMove): Next | 
     if (move.disturbed) return end('somebody has scaled it');
     // Marking tasks would go over an update of the user's.
     const all = !isUpdating(service) && answering(world, service).length >= neededOf(service, move, node, going);
-    const why = over ?? (all ? undefined : whyLate(world, move, ageMs));
-    if (why !== undefined) return all ? end(why) : (takeBack(world, service, why) ?? end(why));
-    if (!all) return undefined;
-    const empty = emptyNodes(world, service, [move.from]);
-    return { step: { action: 'block-move', ...ref, empty }, why: `${move.count} more run` };
+    if (all && over !== undefined) return end(over);
+    if (all) return markGoing(world, service, move, `${move.count} more run`);
+    const why = over ?? whyLate(world, move, ageMs);
+    if (why === undefined) return undefined;
+    const starting = unfinished(world, service).length > 0;
+    if (isUpdating(service) || !starting) return end(why);
+    // The old ones go in any case: at least those that start now may go on with it.
+    return over === undefined && move.why === 'leave'
+      ? markGoing(world, service, move, why)
+      : takeBack(world, service, why);
   }
   if (over !== undefined) return end(over);
   const marked = going.filter(task => isSuperseded(world, service, task)).length;
   if (marked >= Math.min(move.count, going.length) && isMeshSettled(world)) return end('nothing goes to the old ones');
   return ageMs >= BLOCK_LIMIT_MS ? end('some Pi does not follow') : undefined;
+}
+
+/** How long it has been in this phase; a Pi that was drained for minutes and then goes has its time from then on. */
+function ageOf({ nowMs, moves, leavingSinceMs }: World, { id }: SwarmService, { why, from }: ServiceMove): number {
+  const goesSinceMs = why === 'leave' ? (leavingSinceMs[from] ?? 0) : 0;
+  return nowMs - Math.max(moves.since[id]?.sinceMs ?? nowMs, goesSinceMs);
+}
+
+function markGoing(world: World, service: SwarmService, move: ServiceMove, why: string): Next {
+  const empty = emptyNodes(world, service, [move.from]);
+  return { step: { action: 'block-move', service: service.id, serviceName: service.name, empty }, why };
 }
 
 function whyOver(
@@ -75,21 +91,19 @@ function whyOver(
 }
 
 /** Nobody waits for an even load, and who is back with a new card has to fetch the images first; but a Pi that goes cannot wait. */
-function whyLate({ nodes = [] }: World, { why }: ServiceMove, ageMs: number): string | undefined {
+function whyLate(world: World, move: ServiceMove, ageMs: number): string | undefined {
   const goes = (node: SwarmNode): boolean =>
     node.labels[LEAVING_LABEL] !== undefined && node.state === 'ready' && node.availability !== 'drain';
-  if (why === 'rebalance' && nodes.some(goes)) return 'a Pi goes, and its work is first';
-  const limitMs = why === 'rebalance' ? REBALANCE_LIMIT_MS : SURGE_LIMIT_MS;
-  return ageMs >= limitMs ? 'no other Pi has room for it, or it does not start there' : undefined;
+  if (move.why === 'rebalance' && world.nodes?.some(goes)) return 'a Pi goes, and its work is first';
+  return ageMs >= startLimitMs(world, move) ? 'no other Pi has room for it, or it does not start there' : undefined;
 }
 
 /**
  * Swarm scales down where most tasks are, not those that do not run: on a Pi that is still fetching the image the new one would stay,
  * and one that runs elsewhere would stop. So the new ones are marked first.
  */
-function takeBack(world: World, service: SwarmService, why: string): Next | undefined {
+function takeBack(world: World, service: SwarmService, why: string): Next {
   const back = [...new Set(unfinished(world, service).map(({ nodeId }) => nodeId))];
-  if (back.length === 0) return undefined;
   const ref = { service: service.id, serviceName: service.name };
   return { step: { action: 'block-move', ...ref, empty: emptyNodes(world, service, back), back }, why };
 }

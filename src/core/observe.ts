@@ -1,6 +1,7 @@
 /** Facts become a World. Pure: the only memory is the world before. */
 import { type Care, careOf, type HealthLimits } from './ailments.ts';
-import { LEAVING_LABEL, TAG_LABEL } from './labels.ts';
+import { TAG_LABEL } from './labels.ts';
+import { leavingSince } from './leaving-times.ts';
 import { type MoveTimes, moveTimes } from './move-times.ts';
 import type { Flapping } from './patience.ts';
 import { majority } from './quorum.ts';
@@ -255,14 +256,6 @@ function managersSince(facts: Facts, before: World | undefined): Record<string, 
   if (facts.nodes === undefined) return before?.managerSinceMs ?? {};
   const managers = facts.nodes.filter(node => node.role === 'manager' && node.reachable);
   return Object.fromEntries(managers.map(({ nodeId }) => [nodeId, before?.managerSinceMs[nodeId] ?? facts.nowMs]));
-}
-
-function leavingSince(facts: Facts, before: World | undefined): Record<string, number> {
-  if (facts.nodes === undefined) return before?.leavingSinceMs ?? {};
-  const leaving = facts.nodes.filter(
-    node => node.labels[LEAVING_LABEL] !== undefined && node.availability !== 'active',
-  );
-  return Object.fromEntries(leaving.map(({ nodeId }) => [nodeId, before?.leavingSinceMs[nodeId] ?? facts.nowMs]));
 }
 
 /** In a swarm of which no manager with quorum is heard. */

@@ -1,0 +1,51 @@
+/** How long moves of tasks may take, and what happens to those that take longer. */
+import { describe, expect, it } from 'vitest';
+import { sentences } from '../../src/core/step.ts';
+import { turn } from '../../src/core/turn.ts';
+import { active, leading, manager, node, peer, plan, WISH } from './build.ts';
+import { going, leave, peers, task, web, world } from './moves.ts';
+
+describe('a Pi that goes', () => {
+  it('stops its own ones, and none that start, when those are slow and it has no more time', () => {
+    const tasks = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi3', { state: 'preparing' })];
+    const slow = world([web(2, { move: leave('surge') })], tasks);
+    expect(plan(slow, 29_000)).toEqual(['wait: tasks of web are moving']);
+    expect(plan(slow, 30_000)).toEqual(['mark the tasks of web that go']);
+  });
+
+  it('has as much time for that as `drainTimeout` gives, and minutes where nobody waits for it to go', () => {
+    const tasks = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi3', { state: 'preparing' })];
+    const slow = (mark: string, drainTimeoutMs: number) =>
+      leading([manager('pi1'), going('pi2', { labels: { 'pi-swarm.leaving': mark } }), node('pi3')], {
+        services: [web(2, { move: leave('surge') })],
+        tasks,
+        peers: mark === 'drain' ? [peer('pi2', { swarm: active('pi2') }), peer('pi3')] : peers(),
+        wish: { ...WISH, drainTimeoutMs },
+      });
+    expect(plan(slow('shutdown', 300_000), 149_000)).toEqual(['wait: tasks of web are moving']);
+    expect(plan(slow('shutdown', 300_000), 150_000)).toEqual(['mark the tasks of web that go']);
+    expect(plan(slow('drain', 60_000), 299_000)).toEqual(['wait: tasks of web are moving']);
+    expect(plan(slow('drain', 60_000), 300_000)).toEqual(['mark the tasks of web that go']);
+  });
+
+  it('that was drained for minutes has all its time when it then shuts down', () => {
+    const tasks = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi3', { state: 'preparing' })];
+    const slow = world([web(2, { move: leave('surge') })], tasks);
+    const nodes = [manager('pi1'), going('pi2', { labels: { 'pi-swarm.leaving': 'drain' } }), node('pi3')];
+    const drained = turn({ ...slow, nodes, nowMs: slow.nowMs - 200_000 }).world;
+    const asked = turn({ ...slow, nowMs: slow.nowMs - 1_000 }, drained).world;
+    expect(sentences(turn(slow, asked).decision)).toEqual(['wait: tasks of web are moving']);
+  });
+
+  it('that stays after all keeps what runs: the new ones that do not run yet are taken back', () => {
+    const nodes = [manager('pi1'), node('pi2'), node('pi3')];
+    const fetching = task(3, 'pi3', { state: 'preparing' });
+    const tasks = [task(1, 'pi2'), task(2, 'pi3'), fetching];
+    const moving = (phase: 'surge' | 'back') => web(2, { move: { ...leave('surge'), phase } });
+    const stays = (phase: 'surge' | 'back', all = tasks) => leading(nodes, { services: [moving(phase)], tasks: all });
+    expect(plan(stays('surge'))).toEqual(['take back the move of web']);
+    expect(plan(stays('back'))).not.toEqual(['end the move of web']);
+    expect(plan(stays('back', [...tasks, task(3, undefined)]))).toEqual(['end the move of web']);
+    expect(plan(stays('back'), 6_000)).toEqual(['end the move of web']);
+  });
+});
