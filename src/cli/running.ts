@@ -60,7 +60,11 @@ const allRun = ({ running, desired, where }: ServiceDetail): boolean =>
   running >= desired && Object.values(where).reduce((a, b) => a + b, 0) === desired;
 
 function progressOf(name: string, seen: ServiceDetail): string {
-  if (allRun(seen) && seen.open) return `${name}: published ports answer on ${seen.open.pis} of ${seen.open.of} Pis`;
+  if (allRun(seen) && seen.open) {
+    const { pis, of } = seen.open;
+    // Those that ran before have answered all the time.
+    return `${name}: ${isOpen(seen) ? 'published ports' : 'the new copies'} answer on ${pis} of ${of} Pis${isOpen(seen) ? '' : ' yet'}`;
+  }
   return `${name}: ${seen.running} of ${seen.desired} run${seen.failures.length > 0 ? ` (${reasonOf(seen)})` : ''}`;
 }
 

@@ -4,6 +4,7 @@ import { mergeVerdict, rivalOf } from './formation.ts';
 import { activePeers, type World } from './observe.ts';
 import { CAME_AND_WENT, extraPatience } from './patience.ts';
 import type { Notice } from './snapshot.ts';
+import { stuckLimitMs } from './stuck.ts';
 
 /** A swarm without a leader for less than this is only electing one (10–19 s, swarmkit's election ticks). */
 const ELECTION_MS = 30_000;
@@ -44,8 +45,8 @@ function engine(world: World): Notice[] {
   if (world.engine === 'ready') return [];
   if (world.swarmSilent) {
     const text = 'The Docker Engine answers, but not for its swarm: it knows of no other manager.';
-    const cure =
-      'Beside managers that are a majority without this Pi it comes back as a new node by itself. Otherwise power on the other managers.';
+    const seconds = Math.round(stuckLimitMs(world) / 1000);
+    const cure = `Wait: it comes back by itself in about ${seconds} s if the other managers are up. If they are not, power them on.`;
     return [{ severity: 'warning', kind: 'swarm-silent', text, cure }];
   }
   const text = world.engineProblem ?? `The Docker Engine is ${world.engine}.`;

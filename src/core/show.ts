@@ -71,8 +71,11 @@ export function show(world: World, said: ShowContext): Snapshot {
   };
 }
 
-const doingOf = (decision: Decision): string =>
-  decision.steps.length > 0 ? sentences(decision).join('; ') : decision.why;
+/** What the engine is told on the way out («by force», «forget») is nothing to be afraid of. */
+function doingOf(decision: Decision): string {
+  if (decision.steps.some(({ action }) => action === 'leave')) return `leaving the swarm: ${decision.why}`;
+  return decision.steps.length > 0 ? sentences(decision).join('; ') : decision.why;
+}
 
 /** The swarm counts a task as running until it has given its node up; a Pi that we know is dead runs nothing. */
 function withoutDead(view: ClusterView, dead: readonly string[]): ClusterView {

@@ -11,7 +11,7 @@ import { type Decision, wait } from './step.ts';
 const MANAGER_PORT = 2377;
 
 /** The leader gets its turn first (M2), then this. 90 s by default: no election takes so long, nor does a restart of all Pis after their leader is back. */
-const stuckLimitMs = (world: World): number => world.wish.replaceAfterMs * 1.5;
+export const stuckLimitMs = (world: World): number => world.wish.replaceAfterMs * 1.5;
 
 /**
  * The leader that demonstrably goes on without this manager, or undefined: then this engine's state may be needed, or nothing is wrong. That a majority is lost must

@@ -136,6 +136,7 @@ describe('changing', () => {
     await serve(manager, undefined, { meshApplied: () => [...manager.applied().slice(1), undefined] });
     const { code, out, err } = await run(['deploy', 'whoami']);
     expect(out).toMatch(/whoami runs: 1\/1 on pi1/);
+    expect(err).toMatch(/whoami: the new copies answer on 2 of 3 Pis yet/);
     expect(err).toMatch(/! its published ports answer on 2 of 3 Pis only/);
     expect(code).toBe(0);
   });

@@ -64,6 +64,14 @@ describe('the snapshot', () => {
     expect(cluster.pis.filter(({ name }) => name === 'pi3')).toMatchObject([{ role: 'none', swarmState: 'none' }]);
   });
 
+  it('a Pi that leaves says so without the words that only the engine needs', () => {
+    const gone = { ...worker, memory: { ...worker.memory, intent: 'leave' as const } };
+    const now = facts({ ...gone, peers: [peer('pi2', { swarm: leader('pi2'), members: [nodeIdOf('pi2')] })] });
+    expect(shown(now, { lastedMs: 6_000 }).doing).toBe(
+      'leaving the swarm: pi2, the leader, has removed this Pi already',
+    );
+  });
+
   it('a Pi that left is no loss, also when it is off', () => {
     const gone = peer('pi3', { intent: 'left' }, { liveness: 'dead' });
     const now = leading(nodes.slice(0, 2), { peers: [peer('pi2', { swarm: active('pi2') }), gone] });

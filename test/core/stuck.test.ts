@@ -111,8 +111,9 @@ it('a manager that is one of the majority stays, whatever it is told of others',
 });
 
 it('a person reads that it comes back by itself, and nothing of it while an election keeps the engine waiting', () => {
-  const kinds = (now: Facts) =>
-    noticesOf(turn(now).world, { refusals: { count: 0 }, clockBehind: false, notices: [] }).map(({ kind }) => kind);
+  const all = (now: Facts) => noticesOf(turn(now).world, { refusals: { count: 0 }, clockBehind: false, notices: [] });
+  const kinds = (now: Facts) => all(now).map(({ kind }) => kind);
   expect(kinds(silent())).toEqual(['swarm-silent']);
+  expect(all(silent())[0]?.cure).toContain('by itself in about 90 s if the other managers are up');
   expect(kinds(leaderless({ swarmSilent: true }))).not.toContain('swarm-silent');
 });
