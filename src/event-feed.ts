@@ -76,28 +76,38 @@ export class EventFeed {
   /** After each turn of the loop, before its status is told. */
   onTurn(world: World): void {
     this.#seen = witness(world, this.#seen);
-    const { swarm, self } = world;
+    const { swarm, self, memory } = world;
     this.#self = { pi: self.name, leader: swarm.state === 'active' && swarm.leader };
+    if (swarm.state !== 'active' || !swarm.leader) this.#leading = undefined;
     if (swarm.state !== 'active') {
-      this.#leading = undefined;
+      // An engine that has been started finds its managers later than its agent does, and without them never.
+      const again = memory.intent === 'stay' && this.#chronicle.revision === 0 ? memory.swarmId : undefined;
+      if (again !== undefined) this.#follow(again, true);
       return;
     }
-    if (this.#swarmId !== undefined && this.#swarmId !== swarm.swarmId) this.#chronicle = EMPTY_CHRONICLE;
-    this.#swarmId = swarm.swarmId;
     if (!swarm.leader) {
-      this.#leading = undefined;
-      const leader = leaderOf(this.#ports.peers(), swarm.swarmId);
-      this.#self.leader = leader !== undefined;
-      // Where nobody leads, one that has just been started takes what the others know.
-      const source = leader ?? (this.#chronicle.revision === 0 ? this.#newestOf(swarm.swarmId) : undefined);
-      const version = source?.status.events;
-      if (source && version !== undefined && version !== versionOf(this.#chronicle)) {
-        void this.#fetch(source.id, swarm.role === 'manager');
-      }
+      this.#follow(swarm.swarmId, swarm.role === 'manager');
       return;
     }
+    this.#enter(swarm.swarmId);
     this.#leading ??= { sinceMs: world.nowMs, ready: false };
     if (this.#leading.ready || this.#isCaughtUp(world, swarm.swarmId)) this.#write(world);
+  }
+
+  /** What happened to another swarm is no news of this one. */
+  #enter(swarmId: string): void {
+    if (this.#swarmId !== undefined && this.#swarmId !== swarmId) this.#chronicle = EMPTY_CHRONICLE;
+    this.#swarmId = swarmId;
+  }
+
+  #follow(swarmId: string, manager: boolean): void {
+    this.#enter(swarmId);
+    const leader = leaderOf(this.#ports.peers(), swarmId);
+    if (this.#self) this.#self.leader = leader !== undefined;
+    // Where nobody leads, one that has just been started takes what the others know.
+    const source = leader ?? (this.#chronicle.revision === 0 ? this.#newestOf(swarmId) : undefined);
+    const version = source?.status.events;
+    if (source && version !== undefined && version !== versionOf(this.#chronicle)) void this.#fetch(source.id, manager);
   }
 
   #write(world: World): void {

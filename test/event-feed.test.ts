@@ -23,6 +23,8 @@ class Shelf {
   leader = 'pi1';
   readonly pis = new Map<string, Shelved>();
   readonly dead = new Set<string>();
+  /** Their engines have been started and have found no manager yet. */
+  readonly pending = new Set<string>();
   nodes: SwarmNode[];
   /** Instead of what a Pi would answer. */
   answer: ((to: string) => unknown) | undefined;
@@ -100,7 +102,10 @@ class Shelf {
         nowMs: this.nowMs,
         wallMs: this.wallMs,
         self: { ...pi.status, address: '10.0.0.1' },
-        engineSwarm: engineSwarm(name, leads ? { controlAvailable: true, cluster: cluster() } : {}),
+        engineSwarm: engineSwarm(name, {
+          ...(leads ? { controlAvailable: true, cluster: cluster() } : {}),
+          ...(this.pending.has(name) ? { localState: 'pending' } : {}),
+        }),
         memory: { intent: 'stay', swarmId: 'swarm-a', swarmNodeId: nodeIdOf(name) },
         peers: this.#seenBy(name),
         ...more,
@@ -203,19 +208,23 @@ describe('events on a shelf of Pis', () => {
     expect(shelf.textsOn('pi3')).toEqual(['pi3 gets no new work: a person paused it']);
   });
 
-  it('are asked of any other Pi by one that has just been started while nobody leads', async () => {
-    const shelf = new Shelf(3);
-    await shelf.turn(2);
-    shelf.change('pi3', { availability: 'pause' });
-    await shelf.turn(3);
-    shelf.dead.add('pi1');
-    shelf.start('pi2');
-    await shelf.turn(2);
-    expect(shelf.textsOn('pi2')).toEqual(['pi3 gets no new work: a person paused it']);
-    shelf.requests = [];
-    await shelf.turn(5);
-    expect(shelf.requests).toEqual([]);
-  });
+  it.each(['active', 'pending'])(
+    'are asked of any other Pi by one that has just been started while nobody leads: %s',
+    async state => {
+      const shelf = new Shelf(3);
+      await shelf.turn(2);
+      shelf.change('pi3', { availability: 'pause' });
+      await shelf.turn(3);
+      shelf.dead.add('pi1');
+      shelf.start('pi2');
+      if (state === 'pending') shelf.pending.add('pi2');
+      await shelf.turn(2);
+      expect(shelf.textsOn('pi2')).toEqual(['pi3 gets no new work: a person paused it']);
+      shelf.requests = [];
+      await shelf.turn(5);
+      expect(shelf.requests).toEqual([]);
+    },
+  );
 
   it('are said to be unheard, not to be none, by a Pi that could ask nobody yet', async () => {
     const shelf = new Shelf(2);
