@@ -62,6 +62,8 @@ interface Away {
   problem?: string;
 }
 
+const isTimeout = (error: unknown): boolean => error instanceof EngineError && error.code === 'timeout';
+
 const always = (): boolean => true;
 const never = (): boolean => false;
 
@@ -72,6 +74,8 @@ export class Collector {
   readonly #cache = new Map<string, { atMs: number; value: unknown }>();
   #info: { atMs: number; info: EngineInfo } | undefined;
   #away: Away | undefined;
+  /** A call of this turn has run into its limit. */
+  #late = false;
   #view: ClusterView | undefined;
 
   constructor(ports: CollectorPorts) {
@@ -100,6 +104,7 @@ export class Collector {
 
   async collect(_signal?: AbortSignal): Promise<Facts> {
     const { clock, engine, network, peers, memory, identity, hardware, model, tag, wish, advertise } = this.#ports;
+    this.#late = false;
     const engineSwarm = await this.#engineSwarm();
     const chosen = network.state().chosen?.address;
     const { id, name, version, boot, port } = identity;
@@ -162,8 +167,7 @@ export class Collector {
     if (state === 'absent') return undefined;
     const problem = engine.problem() ?? messageOf(error);
     const blind = state === 'slow' || this.#info === undefined;
-    const isLate = error instanceof EngineError && error.code === 'timeout';
-    const silent = isLate && (await engine.runningTaskContainers().then(always, never));
+    const silent = isTimeout(error) && (await engine.runningTaskContainers().then(always, never));
     if (engine.state() === 'absent') return undefined;
     return { silent, ...(blind ? { state: 'slow', problem } : {}) };
   }
@@ -176,7 +180,9 @@ export class Collector {
     if (manager) await this.#fromManager(facts, swarm.nodeId);
     else this.#view = undefined;
     if (swarm?.localState === 'active') {
-      const ageMs = facts.memory.intent === 'stay' ? AGE_MS.containers : AGE_MS.infoEager;
+      const calm = facts.memory.intent === 'stay' && !this.#late;
+      const ageMs = calm ? AGE_MS.containers : this.#late ? 0 : AGE_MS.infoEager;
+      this.#late = false;
       facts.runningTasks = (await this.#maybe('containers', ageMs, () => engine.runningTaskContainers())) ?? 0;
     }
     const wanted = facts.peers.flatMap(peer => (peer.status.dissolving ? [] : (peer.status.images ?? [])));
@@ -235,10 +241,13 @@ export class Collector {
     }
   }
 
+  /** What comes after an answer that did not come is not waited for as well: a turn has to end, and to tell of it. */
   async #maybe<T>(key: string, ageMs: number, ask: () => Promise<T>): Promise<T | undefined> {
+    if (this.#late) return undefined;
     try {
       return await this.#aged(key, ageMs, ask);
     } catch (error) {
+      this.#late ||= isTimeout(error);
       this.lastProblem = `${key}: ${messageOf(error)}`;
       return undefined;
     }

@@ -109,3 +109,19 @@ describe('an engine that does not say in which swarm it is', () => {
     expect(facts.engineProblem).toBeUndefined();
   });
 });
+
+it('asks nothing more of a swarm that did not answer, but whether the engine itself does', async () => {
+  const { collector, engine, nodes } = await leaderOf();
+  await collector.collect();
+  collector.stale('engine');
+  nodes.mockRejectedValue(new EngineError('late', undefined, { code: 'timeout' }));
+  const tasks = vi.spyOn(engine, 'tasks');
+  const settings = vi.spyOn(engine, 'swarmSettings');
+  const containers = vi.spyOn(engine, 'runningTaskContainers');
+  await collector.collect();
+  expect(tasks).not.toHaveBeenCalled();
+  expect(settings).not.toHaveBeenCalled();
+  expect(containers).toHaveBeenCalledTimes(1);
+  await collector.collect();
+  expect(containers).toHaveBeenCalledTimes(2);
+});

@@ -20,7 +20,7 @@ import {
 import { docker, useLab, waitFor } from './harness.ts';
 
 describe.skipIf(!canMakeNamespaces)('leaving a cluster that runs whoami', () => {
-  const lab = useLab(oneCluster({ pis: 4, config: { drainTimeout: '25s' } }));
+  const lab = useLab(oneCluster({ pis: 4, config: { drainTimeout: '25s', rebalance: false } }));
 
   beforeAll(async () => {
     await formed(lab(), lab().pis(), 3);
