@@ -2,6 +2,7 @@
 import { ailmentOf, isPausedAsUnwell } from './ailments.ts';
 import { handOver, stepsDown } from './handover.ts';
 import { settleLimitMs } from './move-times.ts';
+import { isComing } from './moving.ts';
 import { HARDWARE_LABEL, ID_LABEL, LEAVING_LABEL, visiblePeers, type World } from './observe.ts';
 import { majority } from './quorum.ts';
 import { type Decision, type NodeRef, type Step, wait } from './step.ts';
@@ -149,9 +150,10 @@ function shrink(world: World, { managers, reachable, wished }: Roster): Decision
 /** While leadership moves nothing is decided: what runs on the leader has to run elsewhere before, as far as it ever will. */
 export const isMoving = (world: World): boolean => world.runningTasks > 0 || (isShort(world) && !isMostlyOver(world));
 
-/** A service runs fewer tasks than it should, or nobody could say. Some never get complete: nobody waits for that for most of their time. */
+/** A service runs fewer tasks than it should, and will run more, or nobody could say. Some never get there: nobody waits for that for most of their time. */
 export const isShort = (world: World): boolean =>
-  world.services === undefined || (world.services ?? []).some(({ running, desired }) => running < desired);
+  world.services === undefined ||
+  world.services.some(service => service.running < service.desired && isComing(world, service));
 
 export const isMostlyOver = (world: World): boolean => world.nowMs - world.since.intentMs >= settleLimitMs(world);
 

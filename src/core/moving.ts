@@ -12,6 +12,7 @@
 import { isFailing } from './known.ts';
 import { startLimitMs } from './move-times.ts';
 import { activePeers, LEAVING_LABEL, type World } from './observe.ts';
+import { layoutOf, roomFor } from './spread.ts';
 import type { Decision, Step } from './step.ts';
 import type { ServiceMove, SwarmNode, SwarmService, SwarmTask } from './world.ts';
 
@@ -142,17 +143,32 @@ const answering = (world: World, service: SwarmService): SwarmTask[] =>
 export const isGathering = (world: World): boolean =>
   (world.nodes ?? []).some(node => node.state === 'unknown' && !isLost(world, node));
 
-/** Steps that start moves: every task there that can move. */
+/** Steps that start moves: every task there that can move, and for which others have a place. */
 export function startMoves(world: World, node: SwarmNode, why: ServiceMove['why']): Step[] {
-  if (!(world.nodes ?? []).some(other => other !== node && takesWork(other))) return [];
-  return (world.services ?? [])
+  const others = (world.nodes ?? []).filter(other => other !== node && takesWork(other));
+  if (others.length === 0) return [];
+  const services = world.services ?? [];
+  const layout = layoutOf(world.tasks ?? []);
+  return services
     .filter(service => canMove(world, service))
     .flatMap((service): Step[] => {
-      const count = tasksOf(world, service, node).length;
+      const there = tasksOf(world, service, node).length;
+      const count = Math.min(there, roomFor(layout, services, service, others) ?? there);
       if (count === 0) return [];
       const ref = { service: service.id, serviceName: service.name };
       return [{ action: 'move', ...ref, node: node.nodeId, name: node.hostname || node.nodeId, count, why }];
     });
+}
+
+/** Whether a service that runs too few tasks gets more by waiting: they start somewhere, or others than those that go may run them. */
+export function isComing(world: World, service: SwarmService): boolean {
+  const { nodes = [], services = [], tasks } = world;
+  // After a change of leader nobody is there for a moment.
+  if (tasks === undefined || isGathering(world)) return true;
+  const others = nodes.filter(takesWork);
+  const ids = new Set(others.map(({ nodeId }) => nodeId));
+  const starts = wantedOf(world, service).some(({ state, nodeId }) => state !== 'running' && ids.has(nodeId));
+  return starts || (roomFor(layoutOf(tasks), services, service, others) ?? 1) > 0;
 }
 
 /**

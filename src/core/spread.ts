@@ -64,6 +64,22 @@ export function hasRoom(
   );
 }
 
+/** How many more tasks of it the swarm could start on `nodes`, as far as its placement goes; undefined where we cannot know. */
+export function roomFor(
+  layout: Layout,
+  services: readonly SwarmService[],
+  service: SwarmService,
+  nodes: readonly SwarmNode[],
+): number | undefined {
+  const most = hostPorts(service).length > 0 ? 1 : Number.POSITIVE_INFINITY;
+  return nodesFor(service, nodes)
+    ?.filter(node => hasRoom(layout, services, service, node))
+    .reduce((sum, node) => {
+      const free = (service.maxReplicas ?? Number.POSITIVE_INFINITY) - countOf(layout, service, node);
+      return sum + Math.min(most, free);
+    }, 0);
+}
+
 const hostPorts = ({ ports }: SwarmService): string[] =>
   ports.filter(({ mode }) => mode === 'host').map(({ protocol, published }) => `${protocol} ${published}`);
 

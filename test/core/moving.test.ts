@@ -90,6 +90,38 @@ describe('a Pi that goes', () => {
     ]);
   });
 
+  it.each<[string, Partial<SwarmService>]>([
+    ['a constraint', { constraints: ['node.hostname==pi2'] }],
+    ['a port of the Pi itself', { ports: [{ protocol: 'tcp', published: 80, target: 80, mode: 'host' }] }],
+    ['a limit per Pi', { maxReplicas: 1 }],
+    ['its architecture', { platforms: [{ os: 'linux', architecture: 'arm' }] }],
+  ])('does not wait for what no other Pi may run because of %s', (_, more) => {
+    const nodes = [manager('pi1', { availability: 'drain' }), going('pi2'), node('pi3')];
+    const one = leading(nodes, { services: [web(2, more)], tasks: [task(1, 'pi2'), task(2, 'pi3')], peers: peers() });
+    expect(plan(one)).toEqual(['drain pi2']);
+  });
+
+  it('gives away as much as others have room for', () => {
+    const tasks = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi2')];
+    expect(plan(world([web(3, { maxReplicas: 2 })], tasks))).toEqual(['move 2 of web away from pi2']);
+    const one = leading([manager('pi1', { availability: 'drain' }), going('pi2'), node('pi3')], {
+      services: [web(3, { maxReplicas: 2 })],
+      tasks,
+      peers: peers(),
+    });
+    expect(plan(one)).toEqual(['move 1 of web away from pi2']);
+  });
+
+  it('may go when all runs that others may run', () => {
+    const nodes = [manager('pi1'), going('pi2', { availability: 'drain' }), node('pi3')];
+    const released = (more: Partial<SwarmService>, tasks: SwarmTask[]) =>
+      turn(leading(nodes, { services: [web(1, { running: 0, ...more })], tasks, peers: peers() })).status.released;
+    const waiting = task(1, undefined);
+    expect(released({}, [waiting])).toBeUndefined();
+    expect(released({ constraints: ['node.hostname==pi2'] }, [waiting])).toEqual([nodeIdOf('pi2')]);
+    expect(released({ maxReplicas: 1 }, [task(1, 'pi3', { state: 'starting' })])).toBeUndefined();
+  });
+
   it('that stays after all gets its move taken back', () => {
     const nodes = [manager('pi1'), node('pi2'), node('pi3')];
     const tasks = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi3')];
