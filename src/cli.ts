@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, Option } from 'commander';
 import { EXIT_CODES, HELP_EXAMPLES } from './cli/help.ts';
 import { reportError } from './cli/output.ts';
-import { EXIT } from './errors.ts';
+import { EXIT, UsageError } from './errors.ts';
 import { VERSION } from './version.ts';
 
 interface Entry {
@@ -97,11 +97,12 @@ export async function makeProgram(loaded: (name: string) => boolean): Promise<Co
 }
 
 /** What every command shares; commander does not hand these down by itself to commands made elsewhere. */
-function prepare(command: Command, program: Command): void {
+function prepare(command: Command, program: Command, parent: readonly string[] = []): void {
   command.copyInheritedSettings(program);
+  command.showHelpAfterError(`More: pi-swarm ${[...parent, 'help', command.name()].join(' ')}`);
   const own = new Set(command.options.map(option => option.long));
   for (const option of globalOptions()) if (!own.has(option.long)) command.addOption(option.hideHelp());
-  for (const sub of command.commands) prepare(sub, program);
+  for (const sub of command.commands) prepare(sub, program, [...parent, command.name()]);
 }
 
 /** Runs the command line `words` (without node and script). Sets `process.exitCode`; never ends the process. */
@@ -110,6 +111,7 @@ export async function main(words: readonly string[]): Promise<void> {
   const debug = words.includes('--debug');
   try {
     const wanted = commandIn(words);
+    if (wanted === 'undrain') throw noUndrain();
     const program = await makeProgram(name => name === wanted);
     program.exitOverride();
     for (const command of everyCommand(program)) command.exitOverride();
@@ -123,6 +125,9 @@ export async function main(words: readonly string[]): Promise<void> {
     else reportError(error, debug);
   }
 }
+
+const noUndrain = (): UsageError =>
+  new UsageError("unknown command 'undrain'", 'To let a Pi work again: pi-swarm drain PI --undo');
 
 /** The command that these words ask for, or ask about (`help deploy`). */
 function commandIn(words: readonly string[]): string | undefined {

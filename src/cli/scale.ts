@@ -39,18 +39,28 @@ export function scaleCommand(): Command {
   ]);
 }
 
+/** More than any shelf of Pis can hold. */
+const REPLICAS_MAX = 1000;
+
 /** @throws UsageError */
 export function wishesOf(words: readonly string[]): { name: string; replicas: number }[] {
   const [first = '', second = ''] = words;
   const pair = words.length === 2 && !first.includes('=') && !second.includes('=');
   return (pair ? [`${first}=${second}`] : words).map(word => {
-    const [, name = '', number = ''] = /^([^=]+)=(\d{1,5})$/.exec(word) ?? [];
+    const [, name = '', number = ''] = /^([^=]+)=(-?\d+)$/.exec(word) ?? [];
     if (name === '') {
       throw new UsageError(
         `${word} does not say how many copies of what`,
         'Write NAME=NUMBER: pi-swarm scale whoami=5',
       );
     }
-    return { name, replicas: Number(number) };
+    const replicas = Number(number);
+    if (replicas < 0 || replicas > REPLICAS_MAX) {
+      throw new UsageError(
+        `${name} cannot have ${number} copies: the number is from 0 to ${REPLICAS_MAX}`,
+        `Write for example: pi-swarm scale ${name}=5`,
+      );
+    }
+    return { name, replicas };
   });
 }

@@ -33,8 +33,14 @@ describe('words', () => {
 
   test.each([
     [['nodes', '--jsno'], /Did you mean --json/],
-    [['scale'], /missing required argument/],
+    [['scale'], /missing required argument[\s\S]*More: pi-swarm help scale\n/],
+    [['drain'], /missing required argument[\s\S]*More: pi-swarm help drain\n/],
+    [['drain', 'pi3', '--undoo'], /Did you mean --undo\?[\s\S]*More: pi-swarm help drain\n/],
+    [['lab', 'power-cut'], /missing required argument[\s\S]*More: pi-swarm lab help power-cut\n/],
+    [['undrain', 'pi3'], /unknown command 'undrain'\n.*pi-swarm drain PI --undo/],
     [['scale', 'whoami'], /NAME=NUMBER/],
+    [['scale', 'whoami=100000'], /whoami cannot have 100000 copies: the number is from 0 to 1000\n/],
+    [['scale', 'whoami=-1'], /whoami cannot have -1 copies: the number is from 0 to 1000\n/],
     [['deploy', 'nginx', '--publish', '80:99999'], /PUBLISHED:TARGET/],
     [['deploy', 'nginx', '--global', '--replicas', '2'], /contradict/],
     [['leave', '--timeout', 'soon'], /is not a time/],
