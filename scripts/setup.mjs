@@ -56,10 +56,10 @@ export async function setUp({ lab = true, tests = false, build = true } = {}) {
 }
 
 function checkNode() {
-  const [major] = process.versions.node.split('.').map(Number);
-  if (major >= 20) return;
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major > 20 || (major === 20 && minor >= 3)) return;
   throw new SetupError(
-    `pi-swarm needs Node 20 or newer; this is Node ${process.versions.node}.`,
+    `pi-swarm needs Node 20.3 or newer; this is Node ${process.versions.node}.`,
     'On Debian 13, Ubuntu 24.10 or Raspberry Pi OS (trixie) and newer: sudo apt install nodejs npm\n' +
       'Elsewhere take it from https://nodejs.org/en/download, then run this again.',
   );

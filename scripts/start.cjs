@@ -5,9 +5,9 @@
 const path = require('path');
 const url = require('url');
 
-const major = Number(process.versions.node.split('.')[0]);
-if (major < 20) {
-  console.error(`pi-swarm: This is Node ${process.versions.node}; pi-swarm needs Node 20 or newer.`);
+const version = process.versions.node.split('.').map(Number);
+if (version[0] < 20 || (version[0] === 20 && version[1] < 3)) {
+  console.error(`pi-swarm: This is Node ${process.versions.node}; pi-swarm needs Node 20.3 or newer.`);
   console.error('On Debian 13, Ubuntu 24.10 or Raspberry Pi OS (trixie) and newer: sudo apt install nodejs npm');
   console.error('Elsewhere take it from https://nodejs.org/en/download, then run this again.');
   process.exit(7);
