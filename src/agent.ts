@@ -6,7 +6,7 @@ import { type Beginnings, begin } from './begin.ts';
 import { Closers } from './closers.ts';
 import { Collector } from './collect.ts';
 import type { Config } from './config.ts';
-import { startControl } from './control.ts';
+import { JUST_STARTED, startControl } from './control.ts';
 import type { Wish } from './core/observe.ts';
 import type { Snapshot } from './core/snapshot.ts';
 import { messageOf, PiSwarmError } from './errors.ts';
@@ -281,7 +281,7 @@ export class Agent {
   #snapshot(): Snapshot {
     const snapshot = this.#reporter.current();
     if (snapshot) return snapshot;
-    throw new PiSwarmError('unavailable', 'the agent has only just started', 'Try again in a moment.');
+    throw new PiSwarmError('unavailable', JUST_STARTED, 'Try again in a moment.');
   }
 
   async #ensureWhoami(): Promise<void> {

@@ -1,5 +1,6 @@
 /** Commands that need a swarm with a leader: while it forms, or elects one (up to 20 s), they wait instead of giving up. */
 import { callAgent, fetchSnapshot } from '../control/client.ts';
+import { JUST_STARTED } from '../control/wire.ts';
 import type { Snapshot } from '../core/snapshot.ts';
 import { isPiSwarmError } from '../errors.ts';
 import { note } from './output.ts';
@@ -35,8 +36,12 @@ export async function askLeader(socket: string, name: string, body: unknown, opt
 
 /** What is to be waited for, as a line for the person who does. Undefined: it needs a person. */
 async function whatPasses(socket: string): Promise<string | undefined> {
-  const snapshot = await fetchSnapshot(socket).catch(() => undefined);
-  return snapshot && lineOf(snapshot);
+  try {
+    return lineOf(await fetchSnapshot(socket));
+  } catch (error) {
+    const passes = isPiSwarmError(error) && error.message === JUST_STARTED;
+    return passes ? `${JUST_STARTED}: waiting for it …` : undefined;
+  }
 }
 
 function lineOf({ self, doing }: Snapshot): string | undefined {

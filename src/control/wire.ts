@@ -3,6 +3,9 @@ import type { ErrorCode } from '../errors.ts';
 
 export const DEFAULT_SOCKET = '/run/pi-swarm/agent.sock';
 
+/** What an agent answers until it has looked around once: that passes by itself. */
+export const JUST_STARTED = 'the agent has only just started';
+
 /** Members of this group may use the socket without sudo. It lets them run containers, so it is as good as root. */
 export const SOCKET_GROUP = 'pi-swarm';
 

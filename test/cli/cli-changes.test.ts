@@ -2,6 +2,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { JUST_STARTED } from '../../src/control.ts';
 import type { Snapshot } from '../../src/core/snapshot.ts';
 import { EXIT, PiSwarmError } from '../../src/errors.ts';
 import { formatSecret, generateSecret } from '../../src/io/secret.ts';
@@ -53,18 +54,23 @@ describe('changing', () => {
   test('deploy waits while the engine is slow and the swarm forms, and says so', async () => {
     let calls = 0;
     const isManager = () => ++calls > 3;
-    const snapshot = () =>
-      snapshotOf({
+    let starts = 2;
+    const snapshot = () => {
+      if (starts-- > 0) throw new PiSwarmError('unavailable', JUST_STARTED);
+      return snapshotOf({
         pis: 1,
         change: it => {
-          if (calls <= 1) it.self.engine = { state: 'slow' };
+          if (calls <= 2) it.self.engine = { state: 'slow' };
           if (calls <= 3) it.self.swarm = { state: 'none' };
           it.doing = 'wait: looking for others, 3 s more';
         },
       });
+    };
     await serve(new FakeManager(), snapshot, { isManager });
     const { code, out, err } = await run(['deploy', 'whoami']);
-    expect(err).toMatch(/engine .* slow[\s\S]*still forming: waiting for it \(looking for others, 3 s more\) …\n/i);
+    expect(err).toMatch(
+      /only just started[\s\S]*engine .* slow[\s\S]*still forming: waiting for it \(looking for others, 3 s more\) …\n/i,
+    );
     expect(out).toContain('whoami runs');
     expect(code).toBe(0);
   });
