@@ -19,9 +19,16 @@ const SETTLE_SHARE = 0.75;
 
 /** Since when each service is in its phase, how long that may last, and when a move of it came to nothing; by service id. */
 export interface MoveTimes {
+  /** Since when the services could not be seen. */
+  blindSinceMs?: number;
   since: Record<string, Pick<ServiceMove, 'phase' | 'why'> & { sinceMs: number; limitMs: number; late?: true }>;
   gaveUpMs: Record<string, number>;
 }
+
+/** A Pi that cannot read its swarm for longer than this knows nothing of its times any more: it may lead again hours later. */
+const BLIND_MS = 10_000;
+export const isOutdated = ({ blindSinceMs }: MoveTimes, nowMs: number, afterMs = BLIND_MS): boolean =>
+  blindSinceMs !== undefined && nowMs - blindSinceMs >= afterMs;
 
 type Limits = Pick<Facts, 'wish' | 'nodes'>;
 
@@ -44,12 +51,15 @@ export const settleLimitMs = ({ wish }: Limits): number => wish.drainTimeoutMs *
 const isLate = (old: MoveTimes['since'][string] | undefined, nowMs: number): boolean =>
   old?.phase === 'surge' && old.why !== 'rebalance' && nowMs - old.sinceMs >= old.limitMs;
 
+const NOTHING_SEEN: MoveTimes = { since: {}, gaveUpMs: {} };
+
 export function moveTimes(
   facts: Pick<Facts, 'nowMs' | 'services' | 'wish' | 'nodes'>,
-  before: MoveTimes = { since: {}, gaveUpMs: {} },
+  last: MoveTimes = NOTHING_SEEN,
 ): MoveTimes {
   const { services, nowMs } = facts;
-  if (services === undefined) return before;
+  const before = isOutdated(last, nowMs) ? NOTHING_SEEN : last;
+  if (services === undefined) return { ...before, blindSinceMs: last.blindSinceMs ?? nowMs };
   const times: MoveTimes = { since: {}, gaveUpMs: {} };
   for (const { id, move } of services) {
     const old = before.since[id];

@@ -5,6 +5,23 @@ import { turn } from '../../src/core/turn.ts';
 import { active, leading, manager, node, peer, plan, WISH } from './build.ts';
 import { going, leave, peers, task, web, world } from './moves.ts';
 
+describe('who leads again', () => {
+  const tasks = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi3', { state: 'preparing' })];
+  const moving = world([web(2, { move: leave('surge') })], tasks);
+  const after = (blindMs: number): string[] => {
+    const first = turn({ ...moving, nowMs: moving.nowMs - 40_000 - blindMs }).world;
+    const { nodes: _, services: __, ...blind } = moving;
+    let last = first;
+    for (const ms of [blindMs, blindMs / 2, 0]) last = turn({ ...blind, nowMs: moving.nowMs - ms }, last).world;
+    return sentences(turn(moving, last).decision);
+  };
+
+  it('goes on with the times that it knows after a moment, and begins anew where it has not seen its swarm for longer', () => {
+    expect(after(8_000)).toEqual(['mark the tasks of web that go']);
+    expect(after(600_000)).toEqual(['wait: tasks of web are moving']);
+  });
+});
+
 describe('a Pi that goes', () => {
   it('stops its own ones, and none that start, when those are slow and it has no more time', () => {
     const tasks = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi3', { state: 'preparing' })];
