@@ -220,7 +220,9 @@ export class Collector {
   }
 
   #nodesAgeMs(): number {
-    return this.#view?.nodes.some(isChanging) ? AGE_MS.nodesMoving : AGE_MS.nodes;
+    // After a change of leader it is soon known who is there (`core/moving`, isLost).
+    const unsure = this.#view?.nodes.some(node => isChanging(node) || node.state === 'unknown');
+    return unsure ? AGE_MS.nodesMoving : AGE_MS.nodes;
   }
 
   #tasksAgeMs(): number {

@@ -18,6 +18,8 @@ import type { ServiceMove, SwarmNode, SwarmService, SwarmTask } from './world.ts
 
 /** Every Pi hears of the new ports within two heartbeats; one that does not hear is about to be dead. */
 export const BLOCK_LIMIT_MS = 6_000;
+/** An engine without an agent needs so long to register with a new leader. */
+const REGISTER_MS = 1_500;
 
 /** What each move that is under way needs next. */
 export function advance(world: World): Decision | undefined {
@@ -198,12 +200,16 @@ export const canMove = (world: World, service: SwarmService): boolean =>
 export const takesWork = (node: SwarmNode): boolean =>
   node.state === 'ready' && node.availability === 'active' && node.labels[LEAVING_LABEL] === undefined;
 
-/** Its agent is silent and its engine has not registered with the new leader, which waits six heartbeats for it. */
-export const isLost = (world: World, node: SwarmNode): boolean =>
-  node.state !== 'ready' &&
-  world.peers.some(
-    ({ liveness, status }) => liveness === 'dead' && 'nodeId' in status.swarm && status.swarm.nodeId === node.nodeId,
-  );
+/**
+ * Its agent is silent and its engine has not registered with the new leader, which waits six heartbeats for it. An engine that is
+ * there does so within two, with or without its agent. A Pi whose card was changed is a new peer with the old engine.
+ */
+export function isLost(world: World, node: SwarmNode): boolean {
+  const downSinceMs = world.trouble[node.nodeId]?.downSinceMs ?? world.nowMs;
+  if (node.state === 'ready' || world.nowMs - downSinceMs < REGISTER_MS) return false;
+  const own = world.peers.filter(({ status }) => 'nodeId' in status.swarm && status.swarm.nodeId === node.nodeId);
+  return own.length > 0 && own.every(({ liveness }) => liveness === 'dead');
+}
 
 /** After a change of leader: what ran on the Pi that died runs elsewhere before the swarm gives that Pi up. */
 export function rescue(world: World, nodes: SwarmNode[]): Decision | undefined {

@@ -202,7 +202,20 @@ describe('a leader that died', () => {
     });
 
   it('has its work started elsewhere while the swarm still waits for it', () => {
-    expect(plan(after('unknown'))).toEqual(['move 1 of web away from pi2']);
+    expect(plan(after('unknown'), 1_500)).toEqual(['move 1 of web away from pi2']);
+  });
+
+  it('is not taken for lost in the second in which an engine without an agent registers', () => {
+    expect(plan(after('unknown'), 1_000)).toEqual([expect.stringMatching(/^wait: /)]);
+  });
+
+  it('is not taken for lost when an agent that was made anew speaks for the same engine', () => {
+    const again = peer('pi9', { swarm: active('pi2'), hardware: 'hw-pi2' });
+    const labels = { 'pi-swarm.id': again.id, 'pi-swarm.hardware': 'hw-pi2' };
+    const { nodes = [], ...facts } = after('unknown');
+    const labelled = nodes.map(it => (it.hostname === 'pi2' ? { ...it, labels } : it));
+    const both = { ...facts, nodes: labelled, peers: [...facts.peers, again] };
+    expect(plan(both, 5_000)).toEqual([expect.stringMatching(/^wait: /)]);
   });
 
   it('is not counted on: what ran there does not run, whatever the swarm says of it', () => {
