@@ -20,3 +20,34 @@ export function leavingSince({ nodes, nowMs, wish }: Facts, before: World | unde
 }
 
 const markOf = ({ labels }: SwarmNode): string | undefined => labels[LEAVING_LABEL];
+
+/** Of `drainTimeout`: so much longer may it take where two Pis go at once. */
+const HELD_SHARE = 0.3;
+
+/**
+ * How long, of that time, a service of the node has been on its way from another Pi: meanwhile its own tasks cannot move.
+ * By swarm node id, in ms.
+ */
+export function heldBack(
+  facts: Facts,
+  since: Record<string, number>,
+  before: World | undefined,
+): Record<string, number> {
+  const { nowMs, wish } = facts;
+  return Object.fromEntries(
+    Object.entries(since).map(([nodeId, sinceMs]) => {
+      const last = before?.leavingSinceMs[nodeId] === sinceMs ? (before.heldBackMs[nodeId] ?? 0) : 0;
+      const passedMs = nowMs - Math.max(before?.nowMs ?? nowMs, sinceMs);
+      const heldMs = isHeld(facts, nodeId) ? last + passedMs : last;
+      return [nodeId, Math.min(heldMs, wish.drainTimeoutMs * HELD_SHARE)];
+    }),
+  );
+}
+
+const isHeld = ({ services = [], tasks = [] }: Facts, node: string): boolean =>
+  services.some(
+    ({ id, move }) =>
+      move !== undefined &&
+      move.from !== node &&
+      tasks.some(({ serviceId, nodeId, desired }) => serviceId === id && nodeId === node && desired === 'running'),
+  );

@@ -72,7 +72,8 @@ function sendOff(world: World, node: SwarmNode, mark: 'leave' | 'shutdown' | 'dr
   if (!marked || node.availability === 'active') {
     return { steps: [{ action: 'pause', ...refOf(node), labels }], why: `is about to ${mark}` };
   }
-  const late = world.nowMs - (world.leavingSinceMs[node.nodeId] ?? world.nowMs) >= sendOffLimitMs(world, mark);
+  const goingMs = world.nowMs - (world.leavingSinceMs[node.nodeId] ?? world.nowMs);
+  const late = goingMs - (world.heldBackMs[node.nodeId] ?? 0) >= sendOffLimitMs(world, mark);
   if (!late) {
     // What could not be asked this turn may be a lot.
     if (isBlind(world)) return undefined;

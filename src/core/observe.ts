@@ -1,7 +1,7 @@
 /** Facts become a World. Pure: the only memory is the world before. */
 import { type Care, careOf, type HealthLimits } from './ailments.ts';
 import { TAG_LABEL } from './labels.ts';
-import { leavingSince } from './leaving-times.ts';
+import { heldBack, leavingSince } from './leaving-times.ts';
 import { type MoveTimes, moveTimes } from './move-times.ts';
 import type { Flapping } from './patience.ts';
 import { majority } from './quorum.ts';
@@ -143,6 +143,8 @@ export interface World extends Omit<Facts, 'engineSwarm'> {
   moves: MoveTimes;
   /** Since when each leaving node takes no new work, by swarm node id. */
   leavingSinceMs: Record<string, number>;
+  /** How long of that its work could not move, for the sake of another Pi's. */
+  heldBackMs: Record<string, number>;
   /** Since when Raft reaches each manager, by swarm node id. */
   managerSinceMs: Record<string, number>;
   /** Which Pis are unwell, and whether they are needed all the same. */
@@ -154,6 +156,7 @@ export function observe(facts: Facts, before?: World): World {
   const { engineSwarm: _, ...rest } = facts;
   const kept = (same: boolean, since: number | undefined): number =>
     same && since !== undefined ? since : facts.nowMs;
+  const leavingSinceMs = leavingSince(facts, before);
   const world: World = {
     ...rest,
     swarm,
@@ -166,7 +169,8 @@ export function observe(facts: Facts, before?: World): World {
     trouble: troubles(facts, before),
     managerSinceMs: managersSince(facts, before),
     moves: moveTimes(facts, before?.moves),
-    leavingSinceMs: leavingSince(facts, before),
+    leavingSinceMs,
+    heldBackMs: heldBack(facts, leavingSinceMs, before),
     care: careOf(facts, before?.care),
   };
   if (isOrphan(world)) world.since.orphanMs = before?.since.orphanMs ?? facts.nowMs;

@@ -45,6 +45,24 @@ describe('a Pi that goes', () => {
     expect(plan(slow('drain', 60_000), 300_000)).toEqual(['mark the tasks of web that go']);
   });
 
+  it('has as much time when another one goes whose tasks of the same service move first, but not for ever', () => {
+    const nodes = [manager('pi1'), going('pi2'), going('pi3'), node('pi4')];
+    const both = ['pi2', 'pi3'].map(name => peer(name, { intent: 'shutdown', swarm: active(name) }));
+    const facts = leading(nodes, { tasks: [task(1, 'pi2'), task(2, 'pi3')], peers: both });
+    const held = [web(2, { move: leave('surge') })];
+    const drainedAfter = (heldMs: number): number => {
+      let last = turn({ ...facts, services: held }).world;
+      for (let ms = 1_000; ms <= 60_000; ms += 1_000) {
+        const services = ms <= heldMs ? held : [web(2, { updating: true })];
+        const next = turn({ ...facts, services, nowMs: facts.nowMs + ms }, last);
+        if (sentences(next.decision).includes('drain pi3')) return ms;
+        last = next.world;
+      }
+      return Number.POSITIVE_INFINITY;
+    };
+    expect([drainedAfter(0), drainedAfter(10_000), drainedAfter(50_000)]).toEqual([36_000, 46_000, 54_000]);
+  });
+
   it('that was drained for minutes has all its time when it then shuts down', () => {
     const tasks = [task(1, 'pi2'), task(2, 'pi3'), task(3, 'pi3', { state: 'preparing' })];
     const slow = world([web(2, { move: leave('surge') })], tasks);
