@@ -10,8 +10,11 @@ export type Ailment = (typeof AILMENTS)[number];
 
 /** A peak while something starts, or one dip of the supply, is none: three readings of the sensors. */
 const UNWELL_AFTER_MS = 15_000;
-/** Spared of new work a Pi is better at once; it must not get it back in that moment. */
+/** Spared of new work a Pi is better at once; it must not get it back in that moment. Doubled with each relapse. */
 const WELL_AFTER_MS = 60_000;
+const WELL_AFTER_MS_MAX = 30 * 60_000;
+/** Unwell again after longer than this it did not relapse. */
+const RELAPSE_WITHIN_MS = 3_600_000;
 /** Degrees and percent below the limit that count as better. */
 const MARGIN = 5;
 
@@ -40,9 +43,14 @@ export interface Illness {
 
 export type Health = Partial<Record<Ailment, Illness>>;
 
+/** How often it got well within an hour of the time before, and when last. */
+export type Recoveries = Partial<Record<Ailment, { count: number; lastMs: number }>>;
+
 export interface Care {
   /** By swarm node id; of all Pis that are heard. */
   health: Record<string, Health>;
+  /** By swarm node id. Each Pi remembers it of all that it hears, so the next leader knows it, too. */
+  recoveries: Record<string, Recoveries>;
   /** Leader: since when a task of each service waits for a Pi that may run it, by service id. */
   waitingSinceMs: Record<string, number>;
   /** Leader: until then no Pi is paused for its health, for all are needed. */
@@ -61,12 +69,17 @@ export interface CareFacts {
 }
 
 export function careOf(facts: CareFacts, before?: Care): Care {
+  const { nowMs, wish } = facts;
   const health: Record<string, Health> = {};
+  const recoveries = { ...before?.recoveries };
   for (const { nodeId, vitals } of heard(facts)) {
     const known = before?.health[nodeId] ?? byLabel(facts, nodeId);
-    health[nodeId] = examine(known, vitals, facts.wish.health, facts.nowMs);
+    const past = recoveries[nodeId] ?? {};
+    health[nodeId] = examine(known, vitals, { limits: wish.health, past, nowMs });
+    recoveries[nodeId] = recovered(past, known, health[nodeId], nowMs);
   }
-  const care: Care = { health, waitingSinceMs: waitingSince(facts, before) };
+  for (const [nodeId, past] of Object.entries(recoveries)) if (isLongAgo(past, nowMs)) delete recoveries[nodeId];
+  const care: Care = { health, recoveries, waitingSinceMs: waitingSince(facts, before) };
   const sparedUntilMs = isNeeded(facts, care) ? facts.nowMs + SPARED_FOR_MS : before?.sparedUntilMs;
   if (sparedUntilMs !== undefined && sparedUntilMs > facts.nowMs) care.sparedUntilMs = sparedUntilMs;
   return care;
@@ -86,15 +99,39 @@ function byLabel({ nodes, nowMs }: CareFacts, nodeId: string): Health {
   return ailment === undefined ? {} : { [ailment]: { sinceMs: nowMs, unwellSinceMs: nowMs } };
 }
 
+interface Examination {
+  limits: HealthLimits;
+  past: Recoveries;
+  nowMs: number;
+}
+
 /** One Pi's health with its newest vitals. What it cannot measure does not ail it. */
-export function examine(before: Health, vitals: Vitals = {}, limits: HealthLimits, nowMs: number): Health {
+function examine(before: Health, vitals: Vitals = {}, { limits, past, nowMs }: Examination): Health {
   const health: Health = {};
   for (const ailment of AILMENTS) {
-    const illness = next(before[ailment], findings(ailment, vitals, limits), nowMs);
+    const wellAfterMs = Math.min(WELL_AFTER_MS * 2 ** (past[ailment]?.count ?? 0), WELL_AFTER_MS_MAX);
+    const illness = next(before[ailment], findings(ailment, vitals, limits), nowMs, wellAfterMs);
     if (illness !== undefined) health[ailment] = illness;
   }
   return health;
 }
+
+/** What is unwell keeps its past, however long that lasts. */
+function recovered(past: Recoveries, before: Health, now: Health, nowMs: number): Recoveries {
+  const result: Recoveries = {};
+  for (const ailment of AILMENTS) {
+    const was = past[ailment];
+    const isUnwell = now[ailment]?.unwellSinceMs !== undefined;
+    const isBack = !isUnwell && before[ailment]?.unwellSinceMs !== undefined;
+    if (isBack) result[ailment] = { count: (was?.count ?? 0) + 1, lastMs: nowMs };
+    else if (was !== undefined && (isUnwell || nowMs - was.lastMs < RELAPSE_WITHIN_MS)) result[ailment] = was;
+  }
+  return result;
+}
+
+/** Nobody asks for it any more, also of a Pi that is away. */
+const isLongAgo = (past: Recoveries, nowMs: number): boolean =>
+  Object.values(past).every(({ lastMs }) => nowMs - lastMs >= 24 * RELAPSE_WITHIN_MS);
 
 type Finding = 'beyond' | 'between' | 'better';
 
@@ -119,7 +156,7 @@ function compared(value: number | undefined, limit: number): Finding {
   return value >= limit ? 'beyond' : 'between';
 }
 
-function next(before: Illness | undefined, finding: Finding, nowMs: number): Illness | undefined {
+function next(before: Illness | undefined, finding: Finding, nowMs: number, wellAfterMs: number): Illness | undefined {
   if (before?.unwellSinceMs === undefined) {
     if (finding !== 'beyond') return undefined;
     const sinceMs = before?.sinceMs ?? nowMs;
@@ -128,7 +165,7 @@ function next(before: Illness | undefined, finding: Finding, nowMs: number): Ill
   const { sinceMs, unwellSinceMs } = before;
   if (finding !== 'better') return { sinceMs, unwellSinceMs };
   const calmSinceMs = before.calmSinceMs ?? nowMs;
-  return nowMs - calmSinceMs >= WELL_AFTER_MS ? undefined : { sinceMs, unwellSinceMs, calmSinceMs };
+  return nowMs - calmSinceMs >= wellAfterMs ? undefined : { sinceMs, unwellSinceMs, calmSinceMs };
 }
 
 /** The worst of what makes a Pi unwell; undefined while it is well, or nothing is known of it. */

@@ -127,7 +127,7 @@ const foreign = (world: World, service: SwarmService): string | undefined =>
 
 /** It would only be tried again and again, as long as the Pis are the same. */
 function cameToNothing({ steady, moves }: World, { id }: SwarmService): string | undefined {
-  const changedMs = Math.max(0, ...Object.values(steady?.nodes ?? {}).map(({ sinceMs }) => sinceMs));
+  const changedMs = Math.max(0, ...Object.values(steady?.nodes ?? {}).map(({ turnedMs }) => turnedMs));
   const failedMs = Math.max(moves.gaveUpMs[id] ?? -1, steady?.uselessMs[id] ?? -1);
   if (failedMs < changedMs) return undefined;
   return 'its last move came to nothing; the next one is in ten minutes, or when a Pi comes or goes';

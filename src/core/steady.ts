@@ -25,8 +25,8 @@ export type ServiceState = 'full' | 'moving' | 'updating' | 'unsettled';
 export interface Steadiness {
   /** Since when nothing of this could be seen. */
   blindSinceMs?: number;
-  /** By swarm node id; the state is told apart by availability and health, too. */
-  nodes: Record<string, Since<NodeState> & { as: string }>;
+  /** By swarm node id; the state is told apart by availability and health, too. `turnedMs`: when it last came or went. */
+  nodes: Record<string, Since<NodeState> & { as: string; turnedMs: number }>;
   /** By service id. */
   services: Record<string, Since<ServiceState>>;
   /** When the last move of tasks ended. */
@@ -54,7 +54,9 @@ export function steadiness(world: World, before: World | undefined): Steadiness 
     const state = nodeState(node, heard);
     const as = [state, node.availability, ailmentOf(world.care, node.nodeId) ?? ''].join();
     const old = was.nodes[node.nodeId];
-    result.nodes[node.nodeId] = { state, as, sinceMs: old?.as === as ? old.sinceMs : nowMs };
+    const turned = (old?.state === 'here') !== (state === 'here');
+    const turnedMs = old === undefined || turned ? nowMs : old.turnedMs;
+    result.nodes[node.nodeId] = { state, as, sinceMs: old?.as === as ? old.sinceMs : nowMs, turnedMs };
   }
   const down = new Set(nodes.filter(({ state }) => state !== 'ready').map(({ nodeId }) => nodeId));
   for (const service of services) {

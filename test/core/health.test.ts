@@ -51,6 +51,32 @@ describe('an unwell Pi gets no new work', () => {
     expect(shelf.for(3)).toEqual(['activate pi2']);
   });
 
+  it('has to be well for longer after each relapse, at most half an hour, and is trusted anew after a calm hour', () => {
+    const shelf = three();
+    const calmSeconds = () => {
+      shelf.vitals = { pi2: HOT };
+      expect(shelf.for(20)).toEqual(['pause pi2']);
+      shelf.vitals = { pi2: COOL };
+      let seconds = 0;
+      for (; shelf.for(10).length === 0; seconds += 10) expect(seconds).toBeLessThan(2_000);
+      return seconds;
+    };
+    expect([1, 2, 3, 4, 5, 6, 7].map(calmSeconds)).toEqual([60, 120, 240, 480, 960, 1_800, 1_800]);
+    shelf.for(3_600);
+    expect(calmSeconds()).toBe(60);
+  });
+
+  it('throttled for half a minute of every two minutes, it is written a few times, not for ever', () => {
+    const shelf = three();
+    for (let round = 0; round < 60; round += 1) {
+      shelf.vitals = { pi2: { throttled: true } };
+      shelf.for(30);
+      shelf.vitals = { pi2: {} };
+      shelf.for(90);
+    }
+    expect(shelf.writes).toBe(3);
+  });
+
   it('follows the limits of the configuration', () => {
     const shelf = three();
     shelf.more = { wish: { ...WISH, health: { ...WISH.health, temperatureCelsius: 70, diskPercent: 101 } } };

@@ -1,5 +1,6 @@
 /** Clusters of three Pis, pi1 leading, with work spread over them as each test wants it. */
-import type { Facts } from '../../src/core/observe.ts';
+import type { Facts, World } from '../../src/core/observe.ts';
+import { turn } from '../../src/core/turn.ts';
 import type { SwarmService, SwarmTask } from '../../src/core/world.ts';
 import { WISH as BASE, leading, manager, node, nodeIdOf, service } from './build.ts';
 
@@ -33,4 +34,19 @@ export function world(
     return { ...service(name), replicas, running: replicas, desired: replicas, ...services[name] };
   });
   return leading([manager('pi1'), node('pi2'), node('pi3')], { tasks, services: all, wish: WISH, ...more });
+}
+
+/** Turns one after the other; each fact as it is from then on. @returns the last plan */
+export function story(...scenes: [number, Facts][]): World & { plan: string[] } {
+  let before: World | undefined;
+  let last: string[] = [];
+  let nowMs = 100_000;
+  for (const [ms, facts] of scenes) {
+    nowMs += ms;
+    const { world: seen, decision } = turn({ ...facts, nowMs }, before);
+    before = seen;
+    last = decision.steps.map(step => step.action);
+  }
+  if (before === undefined) throw new Error('no scenes');
+  return { ...before, plan: last };
 }

@@ -1,11 +1,11 @@
 /** B1: the load is evened out, one move at a time, and only while everything is calm. */
 import { describe, expect, it } from 'vitest';
-import type { Facts, World } from '../../src/core/observe.ts';
+import type { Facts } from '../../src/core/observe.ts';
 import { leftAlone, planRebalance } from '../../src/core/rebalance.ts';
 import { turn } from '../../src/core/turn.ts';
 import type { SwarmNode, SwarmService } from '../../src/core/world.ts';
 import { active, manager, node, nodeIdOf, peer, plan } from './build.ts';
-import { tasksOf, type Where, WISH, world } from './loads.ts';
+import { story, tasksOf, type Where, WISH, world } from './loads.ts';
 
 /** What the leader does when this has lasted for so long. */
 const after = (facts: Facts, ms = WISH.steadyForMs): string[] => plan(facts, ms);
@@ -209,20 +209,6 @@ describe('when', () => {
     expect(after(facts, 60_000).join()).toMatch(/^move \d of web away from pi1/);
   });
 
-  /** Turns one after the other; each fact as it is from then on. @returns the last plan */
-  function story(...scenes: [number, Facts][]): World & { plan: string[] } {
-    let before: World | undefined;
-    let last: string[] = [];
-    let nowMs = 100_000;
-    for (const [ms, facts] of scenes) {
-      nowMs += ms;
-      const { world: seen, decision } = turn({ ...facts, nowMs }, before);
-      before = seen;
-      last = decision.steps.map(step => step.action);
-    }
-    if (before === undefined) throw new Error('no scenes');
-    return { ...before, plan: last };
-  }
   const move = { from: nodeIdOf('pi1'), count: 1, why: 'rebalance', phase: 'block' } as const;
   const moving = world({ web: [3, 3, 1] }, { web: { replicas: 6, desired: 6, running: 6, move } });
 
@@ -266,26 +252,6 @@ describe('when', () => {
       );
       expect(moves.gaveUpMs).toEqual({});
     });
-  });
-
-  it('a service that is no more even after its move is left alone for ten minutes', () => {
-    const again = (ms: number) =>
-      story([0, uneven], [20_000, uneven], [1_000, moving], [1_000, uneven], [20_000, uneven], [ms, uneven]).plan;
-    expect(again(0)).toEqual([]);
-    expect(again(560_000)).toEqual([]);
-    expect(again(580_000)).toEqual(['move']);
-  });
-
-  it('unless a Pi has come or gone since', () => {
-    const gone = { ...uneven, peers: [peer('pi2', { swarm: active('pi2') })] };
-    const failed: [number, Facts][] = [
-      [0, uneven],
-      [20_000, uneven],
-      [1_000, moving],
-      [1_000, uneven],
-    ];
-    expect(story(...failed, [5_000, gone], [5_000, uneven], [19_000, uneven]).plan).toEqual([]);
-    expect(story(...failed, [5_000, gone], [5_000, uneven], [20_000, uneven]).plan).toEqual(['move']);
   });
 
   it('a new leader looks for itself first', () => {
