@@ -7,8 +7,10 @@
  */
 import { ailmentOf } from './ailments.ts';
 import { hindrance } from './hindrance.ts';
+import { GIVE_UP_MS } from './move-times.ts';
 import type { World } from './observe.ts';
 import { add, copyOf, countOf, emptiest, hasRoom, type Layout, layoutOf, nodesFor, totalOf } from './spread.ts';
+import { lastTurnMs, leftAloneForMs, USELESS_MS } from './steady.ts';
 import type { Decision } from './step.ts';
 import type { SwarmNode, SwarmService } from './world.ts';
 
@@ -74,7 +76,7 @@ export const leftAlone = (world: World): { service: string; why: string }[] =>
     const why =
       service.replicas === undefined
         ? undefined
-        : (byItsMaker(service) ?? foreign(world, service) ?? cameToNothing(world, service));
+        : (byItsMaker(service) ?? foreign(world, service) ?? cameToNothing(world, service, false));
     return why === undefined ? [] : [{ service: service.name, why }];
   });
 
@@ -104,7 +106,7 @@ const statelessFirst = (a: SwarmService, b: SwarmService): number =>
 function whyNot(world: World, service: SwarmService, asked: boolean): string | undefined {
   const { steady, nowMs, wish } = world;
   if (service.replicas === undefined) return 'it runs on every Pi';
-  const why = byItsMaker(service) ?? foreign(world, service) ?? cameToNothing(world, service);
+  const why = byItsMaker(service) ?? foreign(world, service) ?? cameToNothing(world, service, asked);
   if (why !== undefined) return why;
   const since = steady?.services[service.id];
   if (since?.state !== 'full') return 'it is not complete';
@@ -126,11 +128,22 @@ const foreign = (world: World, service: SwarmService): string | undefined =>
     : undefined;
 
 /** It would only be tried again and again, as long as the Pis are the same. */
-function cameToNothing({ steady, moves }: World, { id }: SwarmService): string | undefined {
-  const changedMs = Math.max(0, ...Object.values(steady?.nodes ?? {}).map(({ turnedMs }) => turnedMs));
-  const failedMs = Math.max(moves.gaveUpMs[id] ?? -1, steady?.uselessMs[id] ?? -1);
-  if (failedMs < changedMs) return undefined;
-  return 'its last move came to nothing; the next one is in ten minutes, or when a Pi comes or goes';
+function cameToNothing(world: World, service: SwarmService, asked: boolean): string | undefined {
+  const ms = restsForMs(world, service, asked);
+  if (ms <= 0) return undefined;
+  return `its last move came to nothing; the next one is in ${duration(ms)}, or when a Pi comes or goes`;
+}
+
+/** How long a service is still left alone after a move that came to nothing; who asks need not wait for longer than after the first. */
+function restsForMs({ nowMs, steady, moves }: World, { id }: SwarmService, asked: boolean): number {
+  if (steady === undefined) return 0;
+  const gaveUpMs = moves.gaveUpMs[id];
+  const useless = steady.useless[id];
+  const ends = [
+    gaveUpMs === undefined || gaveUpMs < lastTurnMs(steady) ? 0 : gaveUpMs + GIVE_UP_MS,
+    useless === undefined ? 0 : useless.lastMs + (asked ? USELESS_MS : leftAloneForMs(useless)),
+  ];
+  return Math.max(...ends) - nowMs;
 }
 
 /** The service that lies least even, and what leaves its fullest Pi. */
@@ -219,4 +232,12 @@ function next(board: Board, layout: Layout, service: SwarmService, nodes: readon
 function shift(layout: Layout, { id }: SwarmService, from: SwarmNode, to: SwarmNode): void {
   add(layout, { serviceId: id, nodeId: from.nodeId }, -1);
   add(layout, { serviceId: id, nodeId: to.nodeId }, 1);
+}
+
+/** `45 s`, `10 min`, `3 h`. */
+export function duration(ms: number): string {
+  const seconds = Math.ceil(ms / 1000);
+  if (seconds < 120) return `${seconds} s`;
+  const minutes = Math.ceil(seconds / 60);
+  return minutes < 120 ? `${minutes} min` : `${Math.ceil(minutes / 60)} h`;
 }

@@ -4,8 +4,9 @@ import { ID_LABEL, LEAVING_LABEL, type World } from './observe.ts';
 import { layoutOf, unevenness } from './spread.ts';
 import type { SwarmNode, SwarmService, SwarmTask } from './world.ts';
 
-/** A service that was moved and is no more even than before is left alone for so long. */
+/** A service that was moved and is no more even than before is left alone for so long, and twice as long each time after that. */
 export const USELESS_MS = 10 * 60_000;
+const USELESS_MS_MAX = 24 * 3_600_000;
 /** A leader that cannot read its own swarm for longer than this has missed too much. */
 const BLIND_MS = 10_000;
 
@@ -33,11 +34,23 @@ export interface Steadiness {
   movedMs?: number;
   /** How uneven services were before the move that evens them out; by service id. */
   judged: Record<string, number>;
-  /** When such a move turned out to be of no use; by service id. */
-  uselessMs: Record<string, number>;
+  /** When such a move turned out to be of no use, and how often in a row while no Pi came or went; by service id. */
+  useless: Record<string, Useless>;
 }
 
-const NOTHING_SEEN: Steadiness = { nodes: {}, services: {}, judged: {}, uselessMs: {} };
+export interface Useless {
+  count: number;
+  lastMs: number;
+}
+
+const NOTHING_SEEN: Steadiness = { nodes: {}, services: {}, judged: {}, useless: {} };
+
+/** How long the service is left alone after that. */
+export const leftAloneForMs = ({ count }: Useless): number => Math.min(USELESS_MS * 2 ** (count - 1), USELESS_MS_MAX);
+
+/** When the last Pi came or went. */
+export const lastTurnMs = ({ nodes }: Steadiness): number =>
+  Math.max(0, ...Object.values(nodes).map(({ turnedMs }) => turnedMs));
 
 /** @returns undefined where the swarm's tasks have not been seen for a while: whoever becomes the leader begins anew */
 export function steadiness(world: World, before: World | undefined): Steadiness | undefined {
@@ -48,7 +61,7 @@ export function steadiness(world: World, before: World | undefined): Steadiness 
     return before?.steady && kept && { ...kept, blindSinceMs };
   }
   const was = kept ?? NOTHING_SEEN;
-  const result: Steadiness = { nodes: {}, services: {}, judged: {}, uselessMs: {} };
+  const result: Steadiness = { nodes: {}, services: {}, judged: {}, useless: {} };
   const heard = heardNodes(world);
   for (const node of nodes) {
     const state = nodeState(node, heard);
@@ -107,8 +120,10 @@ function judge(
   result: Steadiness,
   was: Steadiness,
 ): void {
-  const uselessMs = was.uselessMs[id];
-  if (uselessMs !== undefined && world.nowMs - uselessMs < USELESS_MS) result.uselessMs[id] = uselessMs;
+  const useless = was.useless[id];
+  // Its maker may have changed what was in the way. Until a move is judged, the update is the end of that move.
+  const isNew = result.services[id]?.state === 'updating' && was.judged[id] === undefined;
+  if (useless !== undefined && !isNew && useless.lastMs >= lastTurnMs(result)) result.useless[id] = useless;
   const judged = was.judged[id];
   if (move?.why === 'rebalance') {
     const first = was.services[id]?.state === 'full' ? weight(id, before) : undefined;
@@ -116,7 +131,9 @@ function judge(
   } else if (judged !== undefined && result.services[id]?.state !== 'full') {
     result.judged[id] = judged;
   } else if (judged !== undefined && weight(id, world) >= judged) {
-    result.uselessMs[id] = world.nowMs;
+    result.useless[id] = { count: (result.useless[id]?.count ?? 0) + 1, lastMs: world.nowMs };
+  } else if (judged !== undefined) {
+    delete result.useless[id];
   }
 }
 

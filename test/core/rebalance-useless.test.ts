@@ -1,6 +1,7 @@
 /** B1 tries again what came to nothing: later and later, and at once when a Pi has come or gone. */
 import { describe, expect, it } from 'vitest';
 import type { Facts } from '../../src/core/observe.ts';
+import { leftAloneForMs } from '../../src/core/steady.ts';
 import { active, manager, node, nodeIdOf, peer } from './build.ts';
 import { story, world } from './loads.ts';
 
@@ -37,5 +38,37 @@ describe('a move that came to nothing', () => {
       nodes: [manager('pi1'), node('pi2'), node('pi3', { availability: 'pause', labels: hot })],
     };
     expect(story(...failed, [5_000, ill], [61_000, uneven], [70_000, uneven], [61_000, uneven]).plan).toEqual([]);
+  });
+
+  it('rests twice as long each time, at most a day', () => {
+    const scenes = [...failed];
+    const restsForMs = () => {
+      for (let ms = 0; ; ms += 60_000) {
+        scenes.push([60_000, uneven]);
+        const { plan, steady } = story(...scenes);
+        if (plan.length === 0) continue;
+        scenes.push([1_000, moving], [1_000, uneven]);
+        return Object.keys(steady?.useless ?? {}).length === 0 ? 0 : ms + 60_000;
+      }
+    };
+    expect([1, 2, 3, 4].map(restsForMs)).toEqual([600_000, 1_200_000, 2_400_000, 4_800_000]);
+    expect(leftAloneForMs({ count: 40, lastMs: 0 })).toBe(86_400_000);
+  });
+
+  it('rests for ten minutes only where somebody asks', () => {
+    const asked = { ...uneven, rebalanceAsked: true as const };
+    const twice: [number, Facts][] = [...failed, [600_000, uneven], [1_000, moving], [1_000, uneven]];
+    expect(story(...twice, [599_000, asked]).plan).toEqual([]);
+    expect(story(...twice, [600_000, uneven]).plan).toEqual([]);
+    expect(story(...twice, [600_000, asked]).plan).toEqual(['move']);
+  });
+
+  it('is tried again at once when it helped, or its maker has changed the service', () => {
+    const even = world({ web: [2, 2, 2] });
+    const changed = world({ web: [3, 3, 0] }, { web: { updating: true } });
+    const twice: [number, Facts][] = [...failed, [600_000, uneven], [1_000, moving], [1_000, uneven]];
+    expect(story(...twice).steady?.useless).toMatchObject({ web: { count: 2 } });
+    expect(story(...twice, [1_000, moving], [1_000, even]).steady?.useless).toEqual({});
+    expect(story(...twice, [1_000, changed]).steady?.useless).toEqual({});
   });
 });
