@@ -1,6 +1,7 @@
 /** M4: a leader that may fail at any moment hands over while it can (docs/decisions.md). Pure; `core/managers` acts on it. */
 import { type Ailment, ailmentOf } from './ailments.ts';
-import { LEAVING_LABEL, visiblePeers, type World } from './observe.ts';
+import { visiblePeers, type World } from './observe.ts';
+import { isOnTheMove } from './steady.ts';
 import type { Decision } from './step.ts';
 import type { SwarmNode } from './world.ts';
 
@@ -23,7 +24,7 @@ export function stepsDown(world: World, node: SwarmNode): boolean {
   if (others.length < 2 || !others.some(other => isWell(world, other))) return false;
   // While leadership moves nothing is decided: not while anything is under way.
   const calm = services?.every(({ running, desired, move, updating }) => running >= desired && !move && !updating);
-  return calm === true && !nodes.some(({ labels, state }) => labels[LEAVING_LABEL] !== undefined && state === 'ready');
+  return calm === true && !nodes.some(it => isOnTheMove(world, it));
 }
 
 export function handOver(world: World, node: SwarmNode): Decision {

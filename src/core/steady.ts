@@ -96,11 +96,20 @@ function heardNodes({ peers, swarm }: World): Set<string> {
 function nodeState(node: SwarmNode, heard: ReadonlySet<string>): NodeState {
   if (node.state === 'down') return 'away';
   const mark = node.labels[LEAVING_LABEL];
-  // Drained for good; it stays, without work.
-  if (mark !== undefined && !(mark === 'drain' && node.availability === 'drain')) return 'going';
+  const isHeard = heard.has(node.nodeId);
+  // Drained for good: it stays, without work. So does one whose agent was stopped, as long as it is.
+  const isEmpty = node.availability === 'drain' && (mark === 'drain' || !isHeard);
+  if (mark !== undefined && !isEmpty) return 'going';
   if (node.state !== 'ready') return 'unsure';
   // A node that was joined by hand has no agent, and nobody waits to hear it.
-  return heard.has(node.nodeId) || node.labels[ID_LABEL] === undefined ? 'here' : 'silent';
+  return isHeard || node.labels[ID_LABEL] === undefined ? 'here' : 'silent';
+}
+
+/** It is marked and up, and not one that only stays on without work. */
+export function isOnTheMove({ steady, nowMs, wish }: World, { nodeId, labels, state }: SwarmNode): boolean {
+  if (labels[LEAVING_LABEL] === undefined || state !== 'ready') return false;
+  const { state: is = 'going', sinceMs = nowMs } = steady?.nodes[nodeId] ?? {};
+  return is !== 'here' && (is !== 'silent' || nowMs - sinceMs < wish.replaceAfterMs);
 }
 
 function serviceState(service: SwarmService, tasks: readonly SwarmTask[], down: ReadonlySet<string>): ServiceState {

@@ -56,6 +56,17 @@ describe('leadership leaves a Pi that may fail at any moment', () => {
     expect(shelf.for(50)).not.toContain('demote pi1');
   });
 
+  it.each([
+    ['shutdown', true],
+    ['drain', false],
+  ])('also beside a Pi that stays on without work (%s)', (mark, isStopped) => {
+    const labels = { ...node('pi4').labels, 'pi-swarm.leaving': mark };
+    const shelf = new Shelf([...three().nodes, node('pi4', { labels, availability: 'drain' })]);
+    if (isStopped) shelf.more = { peers: shelf.facts().peers.filter(({ status }) => status.name !== 'pi4') };
+    shelf.vitals = { pi1: HOT };
+    expect(shelf.for(100)).toContain('demote pi1');
+  });
+
   it('another one becomes a manager before, and has been one for some seconds', () => {
     const shelf = new Shelf([manager('pi1'), manager('pi2'), manager('pi3'), node('pi4')]);
     shelf.vitals = { pi1: HOT };

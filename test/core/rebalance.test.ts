@@ -204,6 +204,14 @@ describe('when', () => {
         tasks: tasksOf({ web: [6, 0, 0] }),
       },
     ],
+    [
+      'a Pi whose agent was stopped',
+      {
+        ...three({ availability: 'drain', labels: leaving }),
+        tasks: tasksOf({ web: [6, 0, 0] }),
+        peers: [peer('pi2', { swarm: active('pi2') })],
+      },
+    ],
     ['a service that never gets complete', world({ web: [6, 0, 0], db: [1, 0, 0] }, { db: { running: 0 } })],
   ])('%s keeps nobody from it', (_name, facts) => {
     expect(after(facts, 60_000).join()).toMatch(/^move \d of web away from pi1/);
