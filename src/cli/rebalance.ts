@@ -15,7 +15,7 @@ interface RebalanceOptions extends CommonOptions {
 export function rebalanceCommand(): Command {
   const command = new Command('rebalance')
     .description(
-      'Evens out the load now: tasks move from full Pis to empty ones, and new ones run before old ones stop. The cluster does so by itself when all Pis have been up for a while (settings rebalance, steadyFor).\nLeft where they are: services that run on every Pi; those with local volumes or constraints, unless their label pi-swarm.rebalance says on; those where it says off.',
+      'Evens out the load now: tasks move from full Pis to empty ones, and new ones run before old ones stop. The cluster does so by itself when all Pis have been up for a while (settings rebalance, steadyFor).\nLeft where they are: services that run on every Pi; those with local volumes, constraints or placement preferences, unless their label pi-swarm.rebalance says on; those where it says off.',
     )
     .option('--dry-run', 'only show what would move')
     .option('--json', 'print JSON instead, for programs')

@@ -14,7 +14,7 @@ import { lastTurnMs, leftAloneForMs, USELESS_MS } from './steady.ts';
 import type { Decision } from './step.ts';
 import type { SwarmNode, SwarmService } from './world.ts';
 
-/** Service label: `off` leaves the service where it is, `on` moves it although it has constraints or local volumes. */
+/** Service label: `off` leaves the service where it is, `on` moves it although it has constraints, placement preferences or local volumes. */
 export const REBALANCE_LABEL = 'pi-swarm.rebalance';
 
 /** While tasks move, this many more run than were asked for. */
@@ -96,8 +96,8 @@ interface Move {
 
 const nameOf = (node: SwarmNode): string => node.hostname || node.nodeId;
 
-const hasState = ({ localVolumes, constraints = [] }: SwarmService): boolean =>
-  localVolumes === true || constraints.length > 0;
+const hasState = ({ localVolumes, preferences, constraints = [] }: SwarmService): boolean =>
+  localVolumes === true || preferences === true || constraints.length > 0;
 
 const statelessFirst = (a: SwarmService, b: SwarmService): number =>
   Number(hasState(a)) - Number(hasState(b)) || a.name.localeCompare(b.name);
@@ -118,6 +118,7 @@ function byItsMaker(service: SwarmService): string | undefined {
   if (label === 'off') return `its label ${REBALANCE_LABEL} says off`;
   if (label === 'on') return undefined;
   if (service.localVolumes === true) return 'its data is on the Pis where it runs';
+  if (service.preferences === true) return 'it says how it wants to be spread (--placement-pref)';
   const [constraint] = service.constraints ?? [];
   return constraint === undefined ? undefined : `it says where it wants to run (${constraint})`;
 }

@@ -183,6 +183,8 @@ export interface SwarmService {
   platforms?: { os: string; architecture: string }[];
   /** `Placement.MaxReplicas`, per node; absent: no limit. */
   maxReplicas?: number;
+  /** It says over what it is spread (`Placement.Preferences`), e.g. racks: an even number on each Pi may not be what it wants. */
+  preferences?: true;
   /** It mounts volumes or directories of the Pi that it runs on: elsewhere it would find other data. */
   localVolumes?: boolean;
   /** A rolling update or rollback is in progress, or paused half-way (`UpdateStatus.State`). Not so for marks of ours. */

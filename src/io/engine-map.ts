@@ -96,6 +96,7 @@ export interface WireMount {
 export interface WirePlacement {
   Constraints?: string[] | null;
   MaxReplicas?: number;
+  Preferences?: object[] | null;
   Platforms?: { OS?: string; Architecture?: string }[] | null;
 }
 
@@ -204,7 +205,7 @@ export function toServices(
 /** What the rules about moving tasks have to know. */
 function movable({ Spec, UpdateStatus }: WireService): Partial<SwarmService> {
   const move = moveOf(Spec);
-  const { Constraints, Platforms, MaxReplicas } = wishedPlacement(Spec);
+  const { Constraints, Platforms, MaxReplicas, Preferences } = wishedPlacement(Spec);
   const state = UpdateStatus?.State;
   const halted = state === 'paused' || state === 'rollback_paused';
   // To the swarm, marking tasks is an update, too.
@@ -215,6 +216,7 @@ function movable({ Spec, UpdateStatus }: WireService): Partial<SwarmService> {
     constraints: Constraints ?? [],
     platforms: (Platforms ?? []).map(({ OS = '', Architecture = '' }) => ({ os: OS, architecture: Architecture })),
     ...(MaxReplicas ? { maxReplicas: MaxReplicas } : {}),
+    ...(Preferences?.length ? { preferences: true as const } : {}),
     ...((Spec.TaskTemplate?.ContainerSpec?.Mounts ?? []).some(isLocal) ? { localVolumes: true } : {}),
     ...(settled ? {} : { updating: true, ...(halted ? { updateHalted: true as const } : {}) }),
     ...(move === undefined ? {} : { move }),

@@ -116,6 +116,7 @@ describe('what is left alone', () => {
     ],
     ['local volumes', { localVolumes: true }, 'its data is on the Pis where it runs'],
     ['a constraint', { constraints: ['node.labels.ssd==1'] }, 'it says where it wants to run (node.labels.ssd==1)'],
+    ['a preference', { preferences: true }, 'it says how it wants to be spread (--placement-pref)'],
     [
       'labels of engines, also where it is asked to move',
       { labels: { 'pi-swarm.rebalance': 'on' }, constraints: ['engine.labels.ssd==1'] },
@@ -132,7 +133,11 @@ describe('what is left alone', () => {
   });
 
   it('unless its label says on', () => {
-    for (const more of [{ localVolumes: true }, { constraints: ['node.role != cook'] }]) {
+    for (const more of [
+      { localVolumes: true },
+      { preferences: true as const },
+      { constraints: ['node.role != cook'] },
+    ]) {
       const it_ = world(uneven, { web: { ...more, labels: { 'pi-swarm.rebalance': 'on' } } });
       expect(after(it_)).toEqual(['move 4 of web away from pi1']);
     }

@@ -24,3 +24,13 @@ describe('a service that is updated', () => {
     expect(seen(must(blocked(surging, [])), 'updating')).not.toHaveProperty('updating');
   });
 });
+
+it('a service has placement preferences also while its tasks move', () => {
+  const racks = [{ Spread: { SpreadDescriptor: 'node.labels.rack' } }];
+  const spread = (Preferences: object[] | null) => ({ ...spec, TaskTemplate: { Placement: { Preferences } } });
+  const moving = must(started(spread(racks), { from: 'a', count: 1, why: 'leave' }));
+  for (const it_ of [spread(racks), moving, must(blocked(moving, []))]) {
+    expect(seen(it_, '')).toMatchObject({ preferences: true });
+  }
+  for (const none of [null, []]) expect(seen(spread(none), '')).not.toHaveProperty('preferences');
+});
