@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import type { RebalanceReport } from '../commands/types.ts';
 import { callAgent } from '../control/client.ts';
+import { duration } from '../core/rebalance.ts';
 import { withExamples } from './help.ts';
 import { type CommonOptions, socketOf } from './options.ts';
 import { note, say, sayJson } from './output.ts';
@@ -28,16 +29,17 @@ export function rebalanceCommand(): Command {
       const first = await ask(options.dryRun === true);
       if (options.dryRun || isDone(first)) return show(first, options.json === true);
       if (!options.json) for (const line of planText(first)) say(line);
+      const moved = new Moved();
       const last = await waitFor<RebalanceReport>({
         what: 'the load to be even',
         limitMs,
-        look: passing(() => ask(false)),
+        look: passing(async () => moved.watch(await ask(false))),
         done: isDone,
         progress,
         why: seen => seen?.waits,
         cure: 'What is moving goes on. pi-swarm rebalance --dry-run says what is left to do; pi-swarm status, what is wrong.',
       });
-      if (options.json) sayJson(last);
+      if (options.json) sayJson({ ...last, moved: moved.all });
       else say('done: the load is even');
     });
   return withExamples(command, [
@@ -45,6 +47,19 @@ export function rebalanceCommand(): Command {
     'pi-swarm rebalance                       move it now',
     'docker service update --label-add pi-swarm.rebalance=off web',
   ]);
+}
+
+/** What was on its way while we looked. */
+class Moved {
+  readonly all: RebalanceReport['moving'] = [];
+  #before: string[] = [];
+
+  watch(report: RebalanceReport): RebalanceReport {
+    const now = report.moving.map(move => ({ move, key: `${move.from} ${move.service}` }));
+    this.all.push(...now.filter(({ key }) => !this.#before.includes(key)).map(({ move }) => move));
+    this.#before = now.map(({ key }) => key);
+    return report;
+  }
 }
 
 const isEven = ({ plan, moving }: RebalanceReport): boolean => plan.length === 0 && moving.length === 0;
@@ -60,9 +75,16 @@ function show(report: RebalanceReport, json: boolean): void {
   for (const line of planText(report)) say(line);
   for (const { service, count, from } of report.moving) say(`${service}: ${tasks(count)} from ${from}, on the way`);
   if (isEven(report)) say('nothing to move: the load is even');
+  else if (report.byItselfInMs !== undefined) sayWhen(report.byItselfInMs);
   else if (report.waits !== undefined) say(`not yet: ${report.waits}`);
-  else if (!report.automatic) say('not by itself: the configuration says `rebalance: false`');
+  else if (!report.automatic) say(`not by itself: the configuration says \`rebalance: false\`; ${NOW}`);
   for (const { service, why } of report.leftAlone) note(`${service} stays where it is: ${why}`);
+}
+
+const NOW = '`pi-swarm rebalance` does it now';
+
+function sayWhen(ms: number): void {
+  if (ms > 0) say(`by itself in ${duration(ms)}; ${NOW}`);
 }
 
 const planText = ({ plan }: RebalanceReport): string[] =>
@@ -86,5 +108,5 @@ function progress({ plan, moving, waits }: RebalanceReport): string {
   const left = plan.length === 1 ? '1 move left' : `${plan.length} moves left`;
   // Without its seconds: a new line each second tells nothing.
   if (waits !== undefined) return `waiting: ${waits.replace(/[:;,][^:;,]*\d+ of \d+ s$/, '')}`;
-  return plan.length === 0 ? 'even' : left;
+  return plan.length === 0 ? '' : left;
 }

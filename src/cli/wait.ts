@@ -9,7 +9,7 @@ export interface WaitOptions<T> {
   /** Asked again and again. */
   look(): Promise<T>;
   done(seen: T): boolean;
-  /** One line; printed when it differs from the last one. */
+  /** One line; printed when it differs from the last one. Empty: nothing. */
   progress(seen: T): string;
   /** Added to the message at the limit. */
   why?(seen: T | undefined): string | undefined;
@@ -25,7 +25,7 @@ export async function waitFor<T>(options: WaitOptions<T>): Promise<T> {
   for (;;) {
     const seen = await options.look();
     const text = options.progress(seen);
-    if (text !== line) note(`${(elapsed() / 1000).toFixed(1).padStart(5)} s  ${text}`);
+    if (text !== '' && text !== line) note(`${(elapsed() / 1000).toFixed(1).padStart(5)} s  ${text}`);
     line = text;
     if (options.done(seen)) return seen;
     if (elapsed() >= options.limitMs) {

@@ -1,7 +1,7 @@
 /** `rebalance`: what would be moved to even out the load, and the wish to do it now. On the leader, which alone moves work. */
 import * as z from 'zod';
 import { hindrance } from '../core/hindrance.ts';
-import { leftAlone, planRebalance } from '../core/rebalance.ts';
+import { byItselfInMs, leftAlone, planRebalance } from '../core/rebalance.ts';
 import { PiSwarmError } from '../errors.ts';
 import { readBody } from './body.ts';
 import type { CommandDeps, RebalanceReport } from './types.ts';
@@ -24,6 +24,7 @@ export async function rebalance(
   if (!dryRun) askRebalance();
   const names = new Map(seen.nodes.map(({ nodeId, hostname }) => [nodeId, hostname]));
   const waits = hindrance(seen, !dryRun);
+  const inMs = seen.wish.rebalance && hindrance(seen, true) === undefined ? byItselfInMs(seen) : undefined;
   return {
     plan: planRebalance(seen, { asked: true }).map(({ serviceName, count, fromName, to }) => ({
       service: serviceName,
@@ -35,6 +36,7 @@ export async function rebalance(
       move === undefined ? [] : [{ service: name, count: move.count, from: names.get(move.from) ?? move.from }],
     ),
     ...(waits === undefined ? {} : { waits }),
+    ...(inMs === undefined ? {} : { byItselfInMs: inMs }),
     automatic: seen.wish.rebalance,
     leftAlone: leftAlone(seen),
   };

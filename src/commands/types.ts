@@ -114,6 +114,8 @@ export interface RebalanceReport {
   moving: { service: string; count: number; from: string }[];
   /** Why nothing is moved now, as a sentence. */
   waits?: string;
+  /** Nothing is in the way of doing it now; by itself the first move is made in so long, in ms. */
+  byItselfInMs?: number;
   /** The leader does it by itself when everything has been calm for a while. */
   automatic: boolean;
   leftAlone: { service: string; why: string }[];

@@ -22,6 +22,13 @@ export function hindrance(world: World, asked: boolean): string | undefined {
   );
 }
 
+/** In how long everything will have been calm for long enough, if nothing happens until then. */
+export function calmInMs({ nowMs, wish }: World, { nodes, movedMs }: Steadiness): number {
+  const here = Object.values(nodes).filter(({ state }) => state === 'here');
+  const ends = here.map(({ sinceMs }) => sinceMs + wish.steadyForMs);
+  return Math.max(nowMs, ...ends, movedMs === undefined ? 0 : movedMs + wish.rebalanceEveryMs) - nowMs;
+}
+
 function first<T>(all: readonly T[], why: (it: T) => string | undefined): string | undefined {
   for (const it of all) {
     const reason = why(it);

@@ -6,7 +6,7 @@
  * the sum of squares falls with each and it ends, whatever the services are.
  */
 import { ailmentOf } from './ailments.ts';
-import { hindrance } from './hindrance.ts';
+import { calmInMs, hindrance } from './hindrance.ts';
 import { GIVE_UP_MS } from './move-times.ts';
 import type { World } from './observe.ts';
 import { add, copyOf, countOf, emptiest, hasRoom, type Layout, layoutOf, nodesFor, totalOf } from './spread.ts';
@@ -38,6 +38,8 @@ export interface PlanOptions {
   asked: boolean;
   /** How many moves to look ahead. */
   most?: number;
+  /** Also what has come to nothing. */
+  again?: boolean;
 }
 
 /** B1: the next move, when everything has been calm for long enough. */
@@ -53,11 +55,11 @@ export function rebalance(world: World): Decision | undefined {
 }
 
 /** The moves that even out the load, in order; nothing where it is even. */
-export function planRebalance(world: World, { asked, most = FORESEEN_MAX }: PlanOptions): PlannedMove[] {
+export function planRebalance(world: World, { asked, most = FORESEEN_MAX, again = false }: PlanOptions): PlannedMove[] {
   const { nodes = [], services = [], tasks = [] } = world;
   const unwell = new Set(nodes.filter(({ nodeId }) => ailmentOf(world.care, nodeId) !== undefined));
   const board: Board = { services, nodes, unwell, layout: layoutOf(tasks) };
-  const movable = services.filter(service => whyNot(world, service, asked) === undefined).sort(statelessFirst);
+  const movable = services.filter(service => whyNot(world, service, asked, again) === undefined).sort(statelessFirst);
   const moves: PlannedMove[] = [];
   while (moves.length < most) {
     const move = unevenService(board, movable) ?? unevenPis(board, movable);
@@ -70,15 +72,30 @@ export function planRebalance(world: World, { asked, most = FORESEEN_MAX }: Plan
   return moves;
 }
 
-/** Services that stay where they are although they have replicas, with the reason. */
-export const leftAlone = (world: World): { service: string; why: string }[] =>
-  (world.services ?? []).flatMap(service => {
-    const why =
-      service.replicas === undefined
-        ? undefined
-        : (byItsMaker(service) ?? foreign(world, service) ?? cameToNothing(world, service, false));
+/** Services that stay where they are although they have replicas, with the reason. What lies even is not kept from anything. */
+export function leftAlone(world: World): { service: string; why: string }[] {
+  const uneven = new Set(planRebalance(world, { asked: true, again: true }).map(({ service }) => service));
+  return (world.services ?? []).flatMap(service => {
+    if (service.replicas === undefined) return [];
+    const resting = uneven.has(service.id) ? cameToNothing(world, service, true) : undefined;
+    const why = byItsMaker(service) ?? foreign(world, service) ?? resting;
     return why === undefined ? [] : [{ service: service.name, why }];
   });
+}
+
+/** In how long the first move is made by itself, if all stays as it is; undefined: nothing is to be moved. */
+export function byItselfInMs(world: World): number | undefined {
+  const { steady, nowMs, wish, services = [] } = world;
+  const planned = new Set(planRebalance(world, { asked: true }).map(({ service }) => service));
+  if (steady === undefined || planned.size === 0) return undefined;
+  const waits = services
+    .filter(({ id }) => planned.has(id))
+    .map(service => {
+      const fullMs = nowMs - (steady.services[service.id]?.sinceMs ?? nowMs);
+      return Math.max(wish.rebalanceEveryMs - fullMs, restsForMs(world, service, false));
+    });
+  return Math.max(0, calmInMs(world, steady), Math.min(...waits));
+}
 
 interface Board {
   services: readonly SwarmService[];
@@ -103,10 +120,11 @@ const statelessFirst = (a: SwarmService, b: SwarmService): number =>
   Number(hasState(a)) - Number(hasState(b)) || a.name.localeCompare(b.name);
 
 /** Why a service stays where it is; undefined: it may be moved. */
-function whyNot(world: World, service: SwarmService, asked: boolean): string | undefined {
+function whyNot(world: World, service: SwarmService, asked: boolean, again: boolean): string | undefined {
   const { steady, nowMs, wish } = world;
   if (service.replicas === undefined) return 'it runs on every Pi';
-  const why = byItsMaker(service) ?? foreign(world, service) ?? cameToNothing(world, service, asked);
+  const why =
+    byItsMaker(service) ?? foreign(world, service) ?? (again ? undefined : cameToNothing(world, service, asked));
   if (why !== undefined) return why;
   const since = steady?.services[service.id];
   if (since?.state !== 'full') return 'it is not complete';

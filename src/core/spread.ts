@@ -5,23 +5,39 @@
 import { holds, parseConstraint, platformFits } from './constraints.ts';
 import type { SwarmNode, SwarmService, SwarmTask } from './world.ts';
 
-/** How many tasks shall run on each node: of each service, and in all. Keys are ids. */
+/** How many tasks there are on each node. Keys are ids. */
 export interface Layout {
+  /** Of each service: those that shall run. */
   services: Map<string, Map<string, number>>;
+  /** In all: those that do. A service that fails again and again would be here in one moment and there in the next. */
   totals: Map<string, number>;
 }
 
 export function layoutOf(tasks: readonly SwarmTask[]): Layout {
   const layout: Layout = { services: new Map(), totals: new Map() };
-  for (const task of tasks) if (task.desired === 'running' && task.nodeId !== '') add(layout, task, 1);
+  for (const task of tasks) {
+    if (task.desired !== 'running' || task.nodeId === '') continue;
+    count(layout, task, 1);
+    if (task.state === 'running') load(layout, task, 1);
+  }
   return layout;
 }
 
+type Place = Pick<SwarmTask, 'serviceId' | 'nodeId'>;
+
 /** Changes `layout`. */
-export function add(layout: Layout, { serviceId, nodeId }: Pick<SwarmTask, 'serviceId' | 'nodeId'>, by: number): void {
-  const counts = layout.services.get(serviceId) ?? new Map<string, number>();
-  layout.services.set(serviceId, counts.set(nodeId, (counts.get(nodeId) ?? 0) + by));
-  layout.totals.set(nodeId, (layout.totals.get(nodeId) ?? 0) + by);
+export function add(layout: Layout, place: Place, by: number): void {
+  count(layout, place, by);
+  load(layout, place, by);
+}
+
+function count({ services }: Layout, { serviceId, nodeId }: Place, by: number): void {
+  const counts = services.get(serviceId) ?? new Map<string, number>();
+  services.set(serviceId, counts.set(nodeId, (counts.get(nodeId) ?? 0) + by));
+}
+
+function load({ totals }: Layout, { nodeId }: Place, by: number): void {
+  totals.set(nodeId, (totals.get(nodeId) ?? 0) + by);
 }
 
 export const copyOf = ({ services, totals }: Layout): Layout => ({

@@ -1,6 +1,7 @@
 /** B1 tries again what came to nothing: later and later, and at once when a Pi has come or gone. */
 import { describe, expect, it } from 'vitest';
 import type { Facts } from '../../src/core/observe.ts';
+import { byItselfInMs, leftAlone } from '../../src/core/rebalance.ts';
 import { leftAloneForMs } from '../../src/core/steady.ts';
 import { active, manager, node, nodeIdOf, peer } from './build.ts';
 import { story, world } from './loads.ts';
@@ -61,6 +62,14 @@ describe('a move that came to nothing', () => {
     expect(story(...twice, [599_000, asked]).plan).toEqual([]);
     expect(story(...twice, [600_000, uneven]).plan).toEqual([]);
     expect(story(...twice, [600_000, asked]).plan).toEqual(['move']);
+  });
+
+  it('is told of a service only while that lies uneven, and with when it goes on by itself', () => {
+    const why = 'its last move came to nothing; the next one is in 10 min, or when a Pi comes or goes';
+    expect(leftAlone(story(...failed))).toEqual([{ service: 'web', why }]);
+    expect(leftAlone(story(...failed, [1_000, world({ web: [2, 2, 2] })]))).toEqual([]);
+    const again = story(...failed, [600_000, uneven], [1_000, moving], [1_000, uneven], [600_000, uneven]);
+    expect([leftAlone(again), byItselfInMs(again)]).toEqual([[], 600_000]);
   });
 
   it('is tried again at once when it helped, or its maker has changed the service', () => {

@@ -52,6 +52,13 @@ describe('what is uneven', () => {
     expect(foreseen(world({ db: [2, 0, 0], web: [1, 0, 0] }, pinned))).toEqual(['web: pi1 → pi2']);
   });
 
+  it('counts no task of another service that fails again and again', () => {
+    const facts = world({ a: [1, 1, 0], web: [2, 2, 2], nginx: [0, 2, 0] }, { nginx: { running: 0 } });
+    const tasks = (facts.tasks ?? []).map(it => (it.serviceId === 'nginx' ? { ...it, state: 'preparing' } : it));
+    expect(after({ ...facts, tasks }, 61_000)).toEqual(quiet);
+    expect(foreseen({ ...facts, tasks })).toEqual([]);
+  });
+
   it('starts at most ten more at once', () => {
     const [first] = planRebalance(turn(world({ web: [40, 0, 0] })).world, { asked: true });
     expect(first?.count).toBe(10);
