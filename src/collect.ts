@@ -140,6 +140,12 @@ export class Collector {
     if (this.#info) facts.self.architecture = this.#info.info.architecture;
     facts.self.vitals = this.#ports.vitals();
     if (facts.engine === 'ready') await this.#fromEngine(facts);
+    // It may have stopped to answer in the middle of the turn: said now, and not after the next one has waited for it as well.
+    if (facts.engine === 'ready' && engine.state() !== 'ready') {
+      facts.engine = engine.state();
+      const reason = engine.problem();
+      if (reason !== undefined) facts.engineProblem = reason;
+    }
     return facts;
   }
 

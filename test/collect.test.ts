@@ -125,3 +125,15 @@ it('asks nothing more of a swarm that did not answer, but whether the engine its
   await collector.collect();
   expect(containers).toHaveBeenCalledTimes(2);
 });
+
+it('says in the same turn that the engine has stopped to answer', async () => {
+  const { collector, engine } = await leaderOf();
+  await collector.collect();
+  collector.stale('container');
+  const state = vi.spyOn(engine, 'state');
+  vi.spyOn(engine, 'runningTaskContainers').mockImplementation(async () => {
+    state.mockReturnValue('slow');
+    throw new EngineError('late', undefined, { code: 'timeout' });
+  });
+  expect((await collector.collect()).engine).toBe('slow');
+});
