@@ -1,14 +1,17 @@
 /** Everyday services on real engines, with a real registry on the LAN of the lab. */
 import type { ChildProcess } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { killInside } from '../../src/lab/enter.ts';
 import { oneCluster, snapshotOf } from './cluster.ts';
-import { docker, dockerOf, labBase, loadBusybox, useLab, waitFor } from './harness.ts';
+import { docker, dockerOf, loadBusybox, useLab, waitFor } from './harness.ts';
 
-const base = labBase();
-const lab = useLab(oneCluster({ pis: 2, dir: base }));
+const lab = useLab(oneCluster({ pis: 2 }));
+/** What the registry keeps. */
+let shelf = '';
 let registry: ChildProcess;
 let server = '';
 
@@ -39,8 +42,9 @@ let leader = '';
 
 beforeAll(async () => {
   server = `${lab().address('laptop')}:5000`;
-  const config = join(base, 'registry.yml');
-  const storage = { filesystem: { rootdirectory: join(base, 'registry') } };
+  shelf = mkdtempSync(join(tmpdir(), 'pi-swarm-registry-'));
+  const config = join(shelf, 'registry.yml');
+  const storage = { filesystem: { rootdirectory: join(shelf, 'registry') } };
   writeFileSync(config, JSON.stringify({ version: 0.1, storage, http: { addr: server } }));
   registry = lab().spawn('laptop', ['docker-registry', 'serve', config], { stdio: 'ignore' });
   leader = await waitFor(
@@ -60,7 +64,10 @@ beforeAll(async () => {
 }, 120_000);
 
 afterAll(async () => {
+  const ended = once(registry, 'exit');
   await killInside(registry, 'SIGTERM');
+  await ended;
+  rmSync(shelf, { recursive: true, force: true });
 }, 30_000);
 
 describe('an image from a registry', () => {
