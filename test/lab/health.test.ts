@@ -73,7 +73,7 @@ describe.skipIf(!canMakeNamespaces)('whoami on four Pis, of which some get hot',
     await annotate(`planned: ${next} leads after ${(silentMs / 1000).toFixed(1)} s without a leader`);
     expect(silentMs).toBeLessThan(10_000);
     const asked = performance.now();
-    await docker(lab(), next, 'service', 'scale', '--detach', 'whoami=5');
+    await lab().run(next, ['pi-swarm', 'scale', '--detach', 'whoami=5']);
     const more = await running(lab(), 5, lab().pis());
     await annotate(`planned: a new task runs ${secondsSince(asked)} s after it was asked for`);
     expect(more).toEqual(expect.arrayContaining(elsewhere));
