@@ -1,12 +1,11 @@
-import { describe } from 'vitest';
 import { FakeClock } from '../fakes/clock.ts';
 import { FakeLan, type FakePi } from '../fakes/peers.ts';
-import { bundleScript, canMakeNamespaces, NetnsLan, type NetnsProcess, until } from '../io/netns.ts';
+import { bundleScript, describeOnNamespaces, NetnsLan, type NetnsProcess, until } from '../io/netns.ts';
 import { type DiscoveryRig, discoveryContract } from './discovery.ts';
 
 const idOf = (n: number): string => String(n).repeat(16);
 
-describe.skipIf(!canMakeNamespaces)('on namespaces', () => {
+describeOnNamespaces('on namespaces', () => {
   discoveryContract('MdnsDiscovery', async (): Promise<DiscoveryRig> => {
     const script = await bundleScript('test/io/mdns-child.ts');
     const lan = new NetnsLan();

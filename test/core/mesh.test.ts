@@ -120,6 +120,7 @@ describe('the rules', () => {
     expect(ingressRuleset([], '172.18.0.2')).toBe('table ip pi_swarm_mesh {}\ndelete table ip pi_swarm_mesh\n');
   });
 
+  // Needs root: nft opens a netlink socket even for a check. `npm test` runs as root.
   it.skipIf(process.getuid?.() !== 0)('are accepted by nft', () => {
     const none = TABLE.map(port => ({ ...port, targets: [], draining: [] }));
     for (const table of [TABLE, none, []]) {

@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { EngineError } from '../../src/errors.ts';
 import { DockerEngine } from '../../src/io/engine.ts';
 import { ensureWhoami, WHOAMI_IMAGE } from '../../src/io/whoami.ts';
-import { canRunDockerd, type RealEngine, startDockerd, until } from '../contract/engine-dockerd.ts';
+import { describeWithDockerd, type RealEngine, startDockerd, until } from '../contract/engine-dockerd.ts';
 
 const failureOf = (call: Promise<unknown>): Promise<EngineError> =>
   call.then(
@@ -142,7 +142,7 @@ describe('an engine that is not as it should be', () => {
   });
 });
 
-describe.skipIf(!canRunDockerd())('the events of a real engine', () => {
+describeWithDockerd('the events of a real engine', () => {
   let dockerd: RealEngine;
   let engine: DockerEngine;
   const seen: string[] = [];

@@ -1,5 +1,5 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { bundleScript, canMakeNamespaces, NetnsLan, type NetnsProcess, until } from './netns.ts';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { bundleScript, describeOnNamespaces, NetnsLan, type NetnsProcess, until } from './netns.ts';
 
 const OURS = 'aaaaaaaaaaaaaaaa';
 const THEIRS = 'bbbbbbbbbbbbbbbb';
@@ -8,7 +8,7 @@ const hints = (child: NetnsProcess, number: number) =>
   child.lines.filter(line => line['event'] === 'hint' && line['id'] === idOf(number));
 const last = (child: NetnsProcess, event: string) => child.lines.filter(line => line['event'] === event).at(-1);
 
-describe.skipIf(!canMakeNamespaces)('mDNS on a LAN of namespaces', () => {
+describeOnNamespaces('mDNS on a LAN of namespaces', () => {
   let script: Awaited<ReturnType<typeof bundleScript>>;
   let fuzzer: Awaited<ReturnType<typeof bundleScript>>;
   let lan: NetnsLan;

@@ -1,10 +1,10 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { privateKeyPem } from '../../src/io/identity.ts';
 import { formatSecret, generateSecret } from '../../src/io/secret.ts';
-import { bundleScript, canMakeNamespaces, NetnsLan, type NetnsProcess, until } from './netns.ts';
+import { bundleScript, describeOnNamespaces, NetnsLan, type NetnsProcess, until } from './netns.ts';
 import { makeIdentity } from './peers-helper.ts';
 
-describe.skipIf(!canMakeNamespaces)('peers on a LAN of namespaces, one heartbeat a second', () => {
+describeOnNamespaces('peers on a LAN of namespaces, one heartbeat a second', () => {
   let script: Awaited<ReturnType<typeof bundleScript>>;
   let lan: NetnsLan;
   const secret = formatSecret(generateSecret());

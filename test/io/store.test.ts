@@ -87,6 +87,7 @@ describe('a damaged state file', () => {
   });
 });
 
+// Needs root: a small file system of its own is mounted. `npm test` runs as root.
 describe.skipIf(process.getuid?.() !== 0)('on a full disk', () => {
   let mount = '';
   beforeEach(async () => {

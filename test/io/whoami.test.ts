@@ -4,7 +4,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DockerEngine } from '../../src/io/engine.ts';
 import { ensureWhoami, WHOAMI_IMAGE, whoamiImage } from '../../src/io/whoami.ts';
-import { canRunDockerd, ENGINE_ADDRESS, type RealEngine, startDockerd, until } from '../contract/engine-dockerd.ts';
+import {
+  describeWithDockerd,
+  ENGINE_ADDRESS,
+  type RealEngine,
+  startDockerd,
+  until,
+} from '../contract/engine-dockerd.ts';
 
 /** `uname -m` of the busybox on this machine. */
 const HERE = process.arch === 'x64' ? 'x86_64' : process.arch === 'arm64' ? 'aarch64' : 'armv7l';
@@ -54,7 +60,7 @@ describe('the whoami image', () => {
   });
 });
 
-describe.skipIf(!canRunDockerd())('the whoami image on a real engine with a default route into nowhere', () => {
+describeWithDockerd('the whoami image on a real engine with a default route into nowhere', () => {
   let dockerd: RealEngine;
   let engine: DockerEngine;
   const docker = (...words: string[]): string =>

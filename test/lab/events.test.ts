@@ -1,11 +1,11 @@
 /** What happened, as every Pi tells it: read on another one than the leader, through the program that people use. */
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import type { ClusterEvent } from '../../src/core/event-types.ts';
-import { canMakeNamespaces } from '../io/netns.ts';
+import { describeOnNamespaces } from '../io/netns.ts';
 import { formed, type Node, nodesOf, oneCluster, oneOf, others, running } from './cluster.ts';
 import { useLab, waitFor } from './harness.ts';
 
-describe.skipIf(!canMakeNamespaces)('whoami with six replicas on three managers and a worker', () => {
+describeOnNamespaces('whoami with six replicas on three managers and a worker', () => {
   const lab = useLab(oneCluster({ pis: 4, config: { drainTimeout: '25s' } }));
 
   beforeAll(async () => {

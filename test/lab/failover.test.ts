@@ -1,5 +1,5 @@
-import { beforeAll, describe, expect, it } from 'vitest';
-import { canMakeNamespaces } from '../io/netns.ts';
+import { beforeAll, expect, it } from 'vitest';
+import { describeOnNamespaces } from '../io/netns.ts';
 import {
   answersEverywhere,
   answersOf,
@@ -17,7 +17,7 @@ import {
 } from './cluster.ts';
 import { docker, useLab, waitFor, withLab } from './harness.ts';
 
-describe.skipIf(!canMakeNamespaces)('whoami with five replicas on three managers and a worker', () => {
+describeOnNamespaces('whoami with five replicas on three managers and a worker', () => {
   // No task may move while it is asked which containers answer.
   const lab = useLab(oneCluster({ pis: 4, config: { rebalance: false } }));
 
@@ -105,7 +105,7 @@ describe.skipIf(!canMakeNamespaces)('whoami with five replicas on three managers
   }
 });
 
-describe.skipIf(!canMakeNamespaces)('Pis that come back otherwise', () => {
+describeOnNamespaces('Pis that come back otherwise', () => {
   // At once, each in a lab of its own: an engine that is no longer what it was takes 20 s to start.
   it.concurrent("gives a manager's part to a worker after `replaceAfter`; the one that returns is a worker", async ({
     annotate,

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { EXIT } from '../../src/errors.ts';
 import type { Lab } from '../../src/lab/lab.ts';
-import { canMakeNamespaces } from '../io/netns.ts';
+import { describeOnNamespaces } from '../io/netns.ts';
 import { agentPid, formed, nodesOf, oneCluster, oneOf, others, secondsSince, snapshotOf } from './cluster.ts';
 import { useLab, waitFor, withLab } from './harness.ts';
 
@@ -54,7 +54,7 @@ function deedsOf(lab: Lab, pi: string): string[] {
   });
 }
 
-describe.skipIf(!canMakeNamespaces)('an agent that is killed', () => {
+describeOnNamespaces('an agent that is killed', () => {
   it.concurrent.each([
     ['when it has made a plan', /^(?!.*: (done|failed)$)/, [/^init/, /^remember swarm ID; join/, /^promote/]],
     [
@@ -106,7 +106,7 @@ describe.skipIf(!canMakeNamespaces)('an agent that is killed', () => {
 });
 
 /** Three labs at once: they mostly wait, for brokers, elections and timeouts. The tests of each run one after the other. */
-const inParallel = describe.skipIf(!canMakeNamespaces).concurrent;
+const inParallel = describeOnNamespaces.concurrent;
 
 inParallel('three Pis whose broker is down', () => {
   const lab = useLab(oneCluster({ pis: 3, mqtt: 'mqtt://laptop:1883' }));

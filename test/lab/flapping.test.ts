@@ -1,5 +1,5 @@
-import { beforeAll, describe, expect, it } from 'vitest';
-import { canMakeNamespaces } from '../io/netns.ts';
+import { beforeAll, expect, it } from 'vitest';
+import { describeOnNamespaces } from '../io/netns.ts';
 import {
   agentPid,
   answersEverywhere,
@@ -37,7 +37,7 @@ interface ApiSwarm {
   Spec: { Labels?: Record<string, string>; Dispatcher: { HeartbeatPeriod: number } };
 }
 
-describe.skipIf(!canMakeNamespaces)('a Pi that comes and goes ten times in a minute', () => {
+describeOnNamespaces('a Pi that comes and goes ten times in a minute', () => {
   const lab = useLab(oneCluster({ pis: 4 }));
 
   const pause = (ms: number) => new Promise(resolve => setTimeout(resolve, ms));

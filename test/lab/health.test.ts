@@ -1,6 +1,6 @@
 import Docker from 'dockerode';
-import { beforeAll, describe, expect, it } from 'vitest';
-import { canMakeNamespaces } from '../io/netns.ts';
+import { beforeAll, expect, it } from 'vitest';
+import { describeOnNamespaces } from '../io/netns.ts';
 import { formed, nodesOf, oneCluster, oneOf, others, running, secondsSince, snapshotOf, tasksOf } from './cluster.ts';
 import { docker, dockerOf, useLab, waitFor } from './harness.ts';
 import { becomes, healthOf, setTemperature } from './weather.ts';
@@ -12,7 +12,7 @@ const UNWELL_MS = 45_000;
 /** A minute until it is well again. */
 const WELL_MS = 100_000;
 
-describe.skipIf(!canMakeNamespaces)('whoami on four Pis, of which some get hot', () => {
+describeOnNamespaces('whoami on four Pis, of which some get hot', () => {
   // Evening out the load would move tasks as well.
   const lab = useLab(oneCluster({ pis: 4, config: { rebalance: false } }));
 
@@ -124,7 +124,7 @@ describe.skipIf(!canMakeNamespaces)('whoami on four Pis, of which some get hot',
   }, 120_000);
 });
 
-describe.skipIf(!canMakeNamespaces)('with `health.evict`', () => {
+describeOnNamespaces('with `health.evict`', () => {
   const lab = useLab(oneCluster({ pis: 3, config: { rebalance: false, health: { evict: true } } }));
 
   it('what runs on a hot Pi moves to others, new tasks first', async ({ annotate }) => {

@@ -1,8 +1,8 @@
 /** The agent of the Pi that goes, or the leader's, is killed in the midst of a leave: the others, or the next one, go on. */
 import { isDeepStrictEqual } from 'node:util';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { Load } from '../../scripts/load.ts';
-import { canMakeNamespaces } from '../io/netns.ts';
+import { describeOnNamespaces } from '../io/netns.ts';
 import {
   agentPid,
   answersEverywhere,
@@ -27,7 +27,7 @@ interface Spec {
 
 const REPLICAS = 6;
 
-describe.skipIf(!canMakeNamespaces)('an agent that is killed while a Pi leaves', () => {
+describeOnNamespaces('an agent that is killed while a Pi leaves', () => {
   const lab = useLab(oneCluster({ pis: 4, config: { drainTimeout: '25s' } }));
   let asDeployed: Spec;
 

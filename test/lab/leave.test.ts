@@ -1,6 +1,6 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { EXIT } from '../../src/errors.ts';
-import { canMakeNamespaces } from '../io/netns.ts';
+import { describeOnNamespaces } from '../io/netns.ts';
 import {
   agentPid,
   answersEverywhere,
@@ -19,7 +19,7 @@ import {
 } from './cluster.ts';
 import { docker, useLab, waitFor } from './harness.ts';
 
-describe.skipIf(!canMakeNamespaces)('leaving a cluster that runs whoami', () => {
+describeOnNamespaces('leaving a cluster that runs whoami', () => {
   const lab = useLab(oneCluster({ pis: 4, config: { drainTimeout: '25s', rebalance: false } }));
 
   beforeAll(async () => {
@@ -127,7 +127,7 @@ describe.skipIf(!canMakeNamespaces)('leaving a cluster that runs whoami', () => 
   }
 });
 
-describe.skipIf(!canMakeNamespaces)('the last Pi', () => {
+describeOnNamespaces('the last Pi', () => {
   const lab = useLab(oneCluster({ pis: 1, config: { settleAlone: '500ms' } }));
 
   it('refuses to leave its services behind, unless it is forced', async () => {

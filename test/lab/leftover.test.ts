@@ -1,7 +1,7 @@
 import { cpSync, rmSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { certificateRole } from '../../src/io/swarm-certificate.ts';
-import { canMakeNamespaces } from '../io/netns.ts';
+import { describeOnNamespaces } from '../io/netns.ts';
 import { formed, nodesOf, oneCluster, oneOf, others, secondsSince, snapshotOf } from './cluster.ts';
 import { dockerOf, useLab, waitFor } from './harness.ts';
 
@@ -11,7 +11,7 @@ interface ApiNode {
   ManagerStatus?: object;
 }
 
-describe.skipIf(!canMakeNamespaces)('a leader that is shut down', () => {
+describeOnNamespaces('a leader that is shut down', () => {
   const lab = useLab(oneCluster({ config: { replaceAfter: '8s', drainTimeout: '30s' } }));
 
   /** Whether Raft counts a node that is a worker. */

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { build } from 'esbuild';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type MeshTable, meshTable, withoutDead } from '../../src/core/mesh.ts';
 import { DockerEngine } from '../../src/io/engine.ts';
 import { ensureWhoami, WHOAMI_IMAGE } from '../../src/io/whoami.ts';
-import { canMakeNamespaces } from '../io/netns.ts';
+import { describeOnNamespaces } from '../io/netns.ts';
 import { useLab, waitFor } from './harness.ts';
 
 /** The reconciler, running inside a Pi. */
@@ -40,7 +40,7 @@ async function bundleDriver(): Promise<string> {
 
 const PIS = ['pi1', 'pi2', 'pi3'];
 
-describe.skipIf(!canMakeNamespaces)('the routing mesh by nftables, on three real engines', () => {
+describeOnNamespaces('the routing mesh by nftables, on three real engines', () => {
   const lab = useLab({ pis: 3, agents: false });
   const engines = new Map<string, DockerEngine>();
   const drivers = new Map<string, Driver>();

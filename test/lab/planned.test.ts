@@ -1,6 +1,6 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { WHOAMI_IMAGE } from '../../src/io/whoami.ts';
-import { canMakeNamespaces } from '../io/netns.ts';
+import { describeOnNamespaces } from '../io/netns.ts';
 import {
   answersEverywhere,
   answersOf,
@@ -37,7 +37,7 @@ const KEPT_SERVER = [
   'nc -ll -p 8000 -e sh -c \'eval "$EACH"\' & wait $!',
 ].join('\n');
 
-describe.skipIf(!canMakeNamespaces)('what is planned, under the load of requests from outside', () => {
+describeOnNamespaces('what is planned, under the load of requests from outside', () => {
   const lab = useLab(oneCluster({ pis: 4, config: { drainTimeout: '40s', steadyFor: '2s' } }));
 
   const manager = async (): Promise<string> => oneOf(await nodesOf(lab()), 'leader').name;

@@ -1,6 +1,6 @@
 /** Something happens while the load is evened out: nothing is lost, and nothing of the move stays behind in the service. */
-import { beforeAll, describe, expect, it } from 'vitest';
-import { canMakeNamespaces } from '../io/netns.ts';
+import { beforeAll, expect, it } from 'vitest';
+import { describeOnNamespaces } from '../io/netns.ts';
 import { agentPid, formed, nodesOf, oneCluster, oneOf, others, running, tasksOf } from './cluster.ts';
 import { dockerOf, useLab, waitFor } from './harness.ts';
 
@@ -14,7 +14,7 @@ interface Spec {
 
 const REPLICAS = 6;
 
-describe.skipIf(!canMakeNamespaces)('while tasks move to a Pi that is back', () => {
+describeOnNamespaces('while tasks move to a Pi that is back', () => {
   const lab = useLab(oneCluster({ pis: 3, config: { drainTimeout: '25s' } }));
   let before: Spec;
 

@@ -1,8 +1,8 @@
 /** Return and drain on real engines: the load evens out by itself, and what is to be left alone is. */
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import type { RebalanceReport } from '../../src/commands/types.ts';
 import type { Lab } from '../../src/lab/lab.ts';
-import { canMakeNamespaces } from '../io/netns.ts';
+import { describeOnNamespaces } from '../io/netns.ts';
 import { formed, nodesOf, oneCluster, oneOf, others, running, secondsSince, snapshotOf, tasksOf } from './cluster.ts';
 import { docker, useLab, waitFor } from './harness.ts';
 
@@ -15,7 +15,7 @@ async function spread(lab: Lab, service: string, pis: readonly string[] = lab.pi
 const dryRun = async (lab: Lab, pi: string): Promise<RebalanceReport> =>
   JSON.parse(await lab.run(pi, ['pi-swarm', 'rebalance', '--dry-run', '--json'])) as RebalanceReport;
 
-describe.skipIf(!canMakeNamespaces)('three Pis with work', () => {
+describeOnNamespaces('three Pis with work', () => {
   const lab = useLab(oneCluster({ pis: 3 }));
   const deploy = (pi: string, name: string, ...words: string[]) =>
     lab().run(pi, ['pi-swarm', 'deploy', 'whoami', '--name', name, ...words]);

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import type { Lab } from '../../src/lab/lab.ts';
-import { canMakeNamespaces } from '../io/netns.ts';
+import { describeOnNamespaces } from '../io/netns.ts';
 import { formed, nodesOf, oneCluster, secondsSince, snapshotOf } from './cluster.ts';
 import { waitFor, withLab } from './harness.ts';
 
@@ -30,7 +30,7 @@ function raftLog(lab: Lab, pi: string): number[] {
   return name === undefined ? [] : kindsIn(readFileSync(`${folder}/${name}`));
 }
 
-describe.skipIf(!canMakeNamespaces)('a Pi that loses power when it has just become a manager', () => {
+describeOnNamespaces('a Pi that loses power when it has just become a manager', () => {
   it('comes back as a new node by itself, though its engine does not know any other manager any more', async () => {
     await withLab(
       oneCluster({ pis: 3, agents: false, config: { settleAlone: '1s', replaceAfter: '5s' } }),

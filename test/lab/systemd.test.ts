@@ -1,6 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { beforeAll, describe, expect, it } from 'vitest';
-import { canMakeNamespaces } from '../io/netns.ts';
+import { readFileSync } from 'node:fs';
+import { beforeAll, expect, it } from 'vitest';
+import { describeOnNamespaces } from '../io/netns.ts';
 import {
   agentPid,
   answersEverywhere,
@@ -22,7 +22,7 @@ const DRAIN_TIMEOUT_S = 20;
 const REPLICAS = 4;
 const LOADS = [{ service: 'whoami', port: 80, ratePerSecond: 120 }];
 
-describe.skipIf(!canMakeNamespaces || !existsSync('/usr/lib/systemd/systemd'))('a Pi with systemd', () => {
+describeOnNamespaces('a Pi with systemd', () => {
   const lab = useLab(oneCluster({ init: 'systemd', config: { drainTimeout: `${DRAIN_TIMEOUT_S}s` } }));
   const systemctl = (pi: string, ...words: string[]) => lab().run(pi, ['systemctl', ...words], { timeoutMs: 100_000 });
   const agentLog = (pi: string) => readFileSync(lab().logFile(pi, 'agent'), 'utf8');

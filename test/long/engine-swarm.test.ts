@@ -1,11 +1,11 @@
-import { afterAll, beforeAll, describe } from 'vitest';
+import { afterAll, beforeAll } from 'vitest';
 import { DockerEngine } from '../../src/io/engine.ts';
 import { ensureWhoami, WHOAMI_IMAGE } from '../../src/io/whoami.ts';
 import { swarmContract } from '../contract/engine-swarm.ts';
-import { canMakeNamespaces } from '../io/netns.ts';
+import { describeOnNamespaces } from '../io/netns.ts';
 import { docker, useLab, waitFor } from '../lab/harness.ts';
 
-describe.skipIf(!canMakeNamespaces)('three real engines', () => {
+describeOnNamespaces('three real engines', () => {
   const lab = useLab({ pis: 3, agents: false });
   const engines = new Map<string, DockerEngine>();
   const open = (pi: string): void => void engines.set(pi, new DockerEngine({ socketPath: lab().engine(pi) }));

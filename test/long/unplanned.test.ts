@@ -1,6 +1,6 @@
 /** Network cuts, which differ from power cuts: the Pi goes on and thinks that the others are gone. And two of five at once. */
-import { beforeAll, describe, expect, it } from 'vitest';
-import { canMakeNamespaces } from '../io/netns.ts';
+import { beforeAll, expect, it } from 'vitest';
+import { describeOnNamespaces } from '../io/netns.ts';
 import {
   answersEverywhere,
   containersOf,
@@ -20,7 +20,7 @@ const REPLICAS = 6;
 /** An election takes 10–19 s; with two managers left, both may stand at once, and then it takes one more. */
 const LEADER_MAX_MS = 45_000;
 
-describe.skipIf(!canMakeNamespaces)('five Pis with six replicas', () => {
+describeOnNamespaces('five Pis with six replicas', () => {
   const lab = useLab(oneCluster({ pis: 5, config: { steadyFor: '1s', rebalanceEvery: '1s' } }));
 
   beforeAll(async () => {
