@@ -182,11 +182,20 @@ describe('drain', () => {
   });
 });
 
+/** An engine whose swarm is as `now` says. */
+const engineOf = (now: () => ReturnType<typeof world>) =>
+  only<CommandDeps['engine']>({
+    nodes: async () => now().nodes ?? [],
+    services: async () => now().services ?? [],
+    tasks: async () => now().tasks ?? [],
+  });
+
 describe('rebalance', () => {
   /** A leader that has seen `facts` for so long, and carries out one move between two looks. */
   async function lead(facts: ReturnType<typeof world>, lastedMs = 60_000) {
     const scenes = [facts];
     let asked = 0;
+    let scene = facts;
     const look = (now: ReturnType<typeof world>) => {
       const before = turn({ ...now, nowMs: now.nowMs - lastedMs }).world;
       return turn(now, before).world;
@@ -196,7 +205,11 @@ describe('rebalance', () => {
       askRebalance: () => {
         asked++;
       },
-      world: () => look((asked > 0 && scenes.length > 1 ? scenes.shift() : scenes[0]) ?? facts),
+      world: () => {
+        scene = (asked > 0 && scenes.length > 1 ? scenes.shift() : scenes[0]) ?? facts;
+        return look(scene);
+      },
+      engine: engineOf(() => scene),
     });
     return { scenes, asked: () => asked };
   }
@@ -232,6 +245,21 @@ describe('rebalance', () => {
     const { asked } = await lead(world({ web: [2, 2, 2] }));
     expect(await run(['rebalance'])).toMatchObject({ code: 0, out: 'nothing to move: the load is even\n' });
     expect(asked()).toBe(1);
+  });
+
+  test('goes by the swarm as it is now, not by what the leader saw before a Pi was to work again', async () => {
+    const now = world({ web: [3, 3, 0] });
+    const nodes = (now.nodes ?? []).map(node =>
+      node.hostname === 'pi3' ? { ...node, availability: 'drain' as const } : node,
+    );
+    await program.serve(new FakeManager(), undefined, {
+      isLeader: () => true,
+      askRebalance: () => {},
+      world: () => turn({ ...now, nodes }).world,
+      engine: engineOf(() => now),
+    });
+    const { out } = await run(['rebalance', '--dry-run']);
+    expect(out).toMatch(/^web: 1 task from pi1 to pi3\n/);
   });
 
   test('asks the leader until it is done', async () => {
