@@ -66,8 +66,8 @@ function unsteady(world: World, steady: Steadiness, node: SwarmNode, asked: bool
 }
 
 function busy(world: World, steady: Steadiness, service: SwarmService): string | undefined {
-  const { state, sinceMs } = steady.services[service.id] ?? { state: 'unsettled', sinceMs: world.nowMs };
-  const brokenFor = world.nowMs - sinceMs;
+  const { state = 'unsettled', brokenSinceMs = world.nowMs } = steady.services[service.id] ?? {};
+  const brokenFor = world.nowMs - brokenSinceMs;
   switch (state) {
     case 'full':
       return undefined;

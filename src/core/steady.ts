@@ -7,6 +7,8 @@ import type { SwarmNode, SwarmService, SwarmTask } from './world.ts';
 /** A service that was moved and is no more even than before is left alone for so long, and twice as long each time after that. */
 export const USELESS_MS = 10 * 60_000;
 const USELESS_MS_MAX = 24 * 3_600_000;
+/** What runs for less than this between two crashes has not got well. */
+const WELL_AFTER_MS = 15_000;
 /** A leader that cannot read its own swarm for longer than this has missed too much. */
 const BLIND_MS = 10_000;
 
@@ -23,13 +25,18 @@ export type NodeState = 'here' | 'away' | 'going' | 'silent' | 'unsure';
 /** `full`: as many run as are wished, and no more. */
 export type ServiceState = 'full' | 'moving' | 'updating' | 'unsettled';
 
+interface SeenService extends Since<ServiceState> {
+  /** Since when it has been complete for moments at most. */
+  brokenSinceMs?: number;
+}
+
 export interface Steadiness {
   /** Since when nothing of this could be seen. */
   blindSinceMs?: number;
   /** By swarm node id; the state is told apart by availability and health, too. `turnedMs`: when it last came or went. */
   nodes: Record<string, Since<NodeState> & { as: string; turnedMs: number }>;
   /** By service id. */
-  services: Record<string, Since<ServiceState>>;
+  services: Record<string, SeenService>;
   /** When the last move of tasks ended. */
   movedMs?: number;
   /** How uneven services were before the move that evens them out; by service id. */
@@ -76,7 +83,9 @@ export function steadiness(world: World, before: World | undefined): Steadiness 
     const own = tasks.filter(({ serviceId }) => serviceId === service.id);
     const state = serviceState(service, own, down);
     const old = was.services[service.id];
-    result.services[service.id] = { state, sinceMs: old?.state === state ? old.sinceMs : nowMs };
+    const sinceMs = old?.state === state ? old.sinceMs : nowMs;
+    const brokenSinceMs = brokenSince(state, old, nowMs);
+    result.services[service.id] = { state, sinceMs, ...(brokenSinceMs === undefined ? {} : { brokenSinceMs }) };
     judge(world, before, service, result, was);
   }
   const ended = services.some(({ id, move }) => move === undefined && was.services[id]?.state === 'moving');
@@ -119,6 +128,13 @@ function serviceState(service: SwarmService, tasks: readonly SwarmTask[], down: 
   const all = wished.every(({ state, nodeId }) => state === 'running' && !down.has(nodeId));
   const enough = service.replicas === undefined || wished.length === service.replicas;
   return all && enough && service.running >= service.desired ? 'full' : 'unsettled';
+}
+
+/** A service that crashes every few seconds is complete for a moment each time: that ends nothing. */
+function brokenSince(state: ServiceState, old: SeenService | undefined, nowMs: number): number | undefined {
+  const wasWell = old?.state === 'moving' || (old?.state === 'full' && nowMs - old.sinceMs >= WELL_AFTER_MS);
+  const before = wasWell ? undefined : old?.brokenSinceMs;
+  return state === 'unsettled' || state === 'updating' ? (before ?? nowMs) : before;
 }
 
 /** Whether a move that was to even out a service did so: where the swarm puts tasks is its own affair. */
