@@ -25,6 +25,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     teardownTimeout: 30_000,
     retry: 0,
+    globalSetup: 'test/guard/set-up.ts',
     projects: [
       {
         extends: true,

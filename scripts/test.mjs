@@ -3,10 +3,15 @@
  * `N passed, N failed, N skipped`, counted from what the runner wrote as JSON, not from what it printed.
  */
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { explainAndExit, root, setUp } from './setup.mjs';
 
 const MINUTE_MS = 60_000;
+const SWEEP_MS = 60_000;
 const results = `${root}/dist/test-results`;
 const bin = name => `${root}/node_modules/.bin/${name}`;
 
@@ -62,11 +67,15 @@ async function check() {
 async function vitest(project) {
   const file = `${results}/${project}.json`;
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
+  const directory = join(tmpdir(), `pisw-${randomBytes(4).toString('hex')}`);
   const code = await inherit(
     bin('vitest'),
     ['run', '--project', project, '--passWithNoTests', ...reporters],
     PARTS[project].limitMs,
+    { PI_SWARM_TESTS_DIRECTORY: directory },
   );
+  // Where the runner was interrupted, another process still removes what it left (test/guard).
+  for (let tries = 0; tries < SWEEP_MS / 100 && existsSync(directory); tries++) await sleep(100);
   const counted = count(file);
   // An error outside of any test, or a runner that was ended: a failure that no test's result shows.
   if (code !== 0 && counted.failed === 0) counted.failed = 1;
@@ -92,9 +101,14 @@ function count(file) {
 }
 
 /** In a process group of its own, so that at the limit the runner and its workers end together. @returns exit code */
-function inherit(file, args, limitMs) {
+function inherit(file, args, limitMs, env = {}) {
   return new Promise(resolve => {
-    const child = spawn(file, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], detached: true });
+    const child = spawn(file, args, {
+      cwd: root,
+      stdio: ['ignore', 'inherit', 'inherit'],
+      detached: true,
+      env: { ...process.env, ...env },
+    });
     const toGroup = signal => {
       try {
         process.kill(-child.pid, signal);

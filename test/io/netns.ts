@@ -8,8 +8,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { build } from 'esbuild';
 import { describe } from 'vitest';
+import { bundleTo } from '../guard/bundle.ts';
+import { namePrefix } from '../guard/mark.ts';
 
 const canMakeNamespaces = process.platform === 'linux' && process.getuid?.() === 0;
 
@@ -24,7 +25,7 @@ const ip = (...args: string[]): void => void execFileSync('ip', args, { stdio: [
 let lans = 0;
 
 export class NetnsLan {
-  readonly #prefix = `pisw-t${process.pid}-${lans++}`;
+  readonly #prefix = `${namePrefix()}${process.pid}-${lans++}`;
   readonly #switch = `${this.#prefix}-sw`;
   readonly #pis: string[] = [];
   readonly #processes: NetnsProcess[] = [];
@@ -108,20 +109,11 @@ export class NetnsProcess {
   }
 }
 
-/** Bundles a script for children, since Node 20 runs no TypeScript. */
+/** Bundles a script for children. */
 export async function bundleScript(entry: string): Promise<{ path: string; remove(): void }> {
   const directory = mkdtempSync(join(tmpdir(), 'pisw-test-'));
   const path = join(directory, 'script.mjs');
-  await build({
-    entryPoints: [entry],
-    outfile: path,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
-    logLevel: 'error',
-  });
+  await bundleTo(path, entry);
   return { path, remove: () => rmSync(directory, { recursive: true, force: true }) };
 }
 
