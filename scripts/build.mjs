@@ -14,9 +14,9 @@ const { version } = JSON.parse(await readFile(`${root}/package.json`, 'utf8'));
 const LEFT_OUT = [
   /^(ssh2|cpu-features|@grpc\/grpc-js|@grpc\/proto-loader|protobufjs|tar-fs)$/,
   /^(ws|socks|thread-stream)$/,
-  // Leaves system, cpu and what these need.
+  // Leaves cpu and what it needs.
   /^\.\/(wifi|bluetooth|audio|usb|printer|virtualbox|docker|users|internet|battery)$/,
-  /^\.\/(osinfo|memory|graphics|filesystem|network|processes)$/,
+  /^\.\/(osinfo|memory|graphics|filesystem|network|processes|system)$/,
   /^\.\.\/locales\/index\.js$/,
 ];
 

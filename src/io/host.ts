@@ -20,7 +20,6 @@ const PART_LIMIT_MS = 3000;
 
 /** The part of systeminformation that is used. */
 export interface SystemReader {
-  system(): Promise<{ manufacturer: string; model: string }>;
   cpuTemperature(): Promise<{ main: number | null }>;
 }
 
@@ -239,12 +238,23 @@ async function readDeviceTree({ proc, sys }: Pick<MachineParts, 'proc' | 'sys'>,
   return '';
 }
 
+/**
+ * Of a PC: what its firmware says (Documentation/ABI/testing/sysfs-class-dmi). Plain files: systeminformation starts six programs for it, one after
+ * the other, and the agent cannot answer before it knows what it runs on.
+ */
 async function readModel(machineParts: MachineParts): Promise<string> {
   const board = await readDeviceTree(machineParts, 'model');
   if (board !== '') return board;
-  const { manufacturer, model } = await (await machineParts.loadReader()).system();
-  return [manufacturer, model].filter(text => text !== '' && text !== '-').join(' ') || 'unknown';
+  const texts = ['sys_vendor', 'product_name'].map(name =>
+    readFile(`${machineParts.sys}/class/dmi/id/${name}`, 'utf8').catch(() => ''),
+  );
+  const words = (await Promise.all(texts)).map(text => text.trim());
+  return words.filter(text => text !== '' && !NO_NAME.test(text)).join(' ') || 'unknown';
 }
+
+/** What vendors leave in when they fill nothing in. */
+const NO_NAME =
+  /^(-|default string|none|o\.?e\.?m\.?|not (applicable|available|specified)|system (manufacturer|product name)|to be filled .*)$/i;
 
 /** Serial number, else MAC, else machine-id with hostname (which re-flashing changes, but two machines never share). */
 async function readHardware(machineParts: MachineParts): Promise<string> {
