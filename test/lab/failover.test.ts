@@ -162,7 +162,7 @@ describeOnNamespaces('Pis that come back otherwise', () => {
       await lab.powerOn(gone.name);
       const after = await formed(lab, lab.pis(), 3);
       await annotate(`new card: in place of the old one after ${secondsSince(began)} s`);
-      expect(performance.now() - began).toBeLessThan(20_000);
+      expect(performance.now() - began).toBeLessThan(60_000);
       expect(after.map(({ id }) => id)).not.toContain(gone.id);
       const now = (await snapshotOf(lab, gone.name)).self;
       expect(now.id).not.toBe(identity.id);
