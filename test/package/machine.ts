@@ -8,7 +8,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Arguments: an empty folder. Ends when its standard input does. */
+/** Arguments: an empty folder, Node. Ends when its standard input does. */
 const BOOT = `set -eu
 mount -t tmpfs -o mode=755 machine "$1"
 cd "$1"
@@ -23,15 +23,13 @@ for link in bin sbin lib lib32 lib64 libx32; do
   elif [ -d "/$link" ]; then mkdir $link && mount --rbind "/$link" $link
   fi
 done
+[ -e usr/bin/node ] || : >usr/bin/node
+mount --bind "$2" usr/bin/node
 mount -t proc proc proc
 mount --rbind /dev dev
 rm -rf etc/pi-swarm etc/systemd/system/*
-mkdir -p var/lib/dpkg/info var/lib/dpkg/updates var/lib/dpkg/triggers var/lib/systemd var/log
-: >var/lib/dpkg/available
-cat >var/lib/dpkg/status <<'STATUS'
-@STATUS@
-STATUS
-for name in @NAMES@; do : >var/lib/dpkg/info/$name.list; done
+mkdir -p var/lib/systemd var/log
+@DATABASE@
 echo ready
 cat >/dev/null
 `;
@@ -55,8 +53,19 @@ export const PI_OS: Record<string, string> = {
   systemd: '257.7-1',
 };
 
-const stanza = ([name, version]: [string, string]): string =>
-  `Package: ${name}\nStatus: install ok installed\nMaintainer: nobody <nobody@example.org>\nArchitecture: all\nVersion: ${version}\nDescription: ${name}\n`;
+/** Shell that makes dpkg's database, in the current folder: nothing is installed but these, and they have no files. */
+export function packageDatabase(installed = PI_OS): string {
+  const stanzas = Object.entries(installed).map(
+    ([name, version]) =>
+      `Package: ${name}\nStatus: install ok installed\nMaintainer: nobody <nobody@example.org>\nArchitecture: all\nVersion: ${version}\nDescription: ${name}\n`,
+  );
+  return `mkdir -p var/lib/dpkg/info var/lib/dpkg/updates var/lib/dpkg/triggers
+: >var/lib/dpkg/available
+cat >var/lib/dpkg/status <<'STATUS'
+${stanzas.join('\n')}
+STATUS
+for name in ${Object.keys(installed).join(' ')}; do : >var/lib/dpkg/info/$name.list; done`;
+}
 
 export class Machine {
   readonly #folder: string;
@@ -64,16 +73,16 @@ export class Machine {
   #pid = 0;
 
   static async start(installed = PI_OS): Promise<Machine> {
-    const machine = new Machine(Object.entries(installed).map(stanza).join('\n'), Object.keys(installed));
+    const machine = new Machine(packageDatabase(installed));
     await machine.#ready();
     return machine;
   }
 
-  private constructor(status: string, names: string[]) {
+  private constructor(database: string) {
     this.#folder = mkdtempSync(join(tmpdir(), 'pi-swarm-machine-'));
-    const boot = BOOT.replace('@STATUS@', status).replace('@NAMES@', names.join(' '));
+    const boot = BOOT.replace('@DATABASE@', database);
     const apart = ['--mount', '--pid', '--fork', '--kill-child', '--propagation', 'private'];
-    this.#first = spawn('unshare', [...apart, 'sh', '-c', boot, 'boot', this.#folder], {
+    this.#first = spawn('unshare', [...apart, 'sh', '-c', boot, 'boot', this.#folder, process.execPath], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
   }
