@@ -1,4 +1,5 @@
 /** What is in the .deb, and that the same source gives the same file. */
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -160,6 +161,22 @@ describe('completion', () => {
     ]);
   });
 });
+
+test.each([['tomorrow'], ['-1'], ['1.5'], ['']])(
+  'npm run package refuses «%s» as its date and says what it wants',
+  given => {
+    const env = { ...process.env, SOURCE_DATE_EPOCH: given };
+    const { status, stderr } = spawnSync(process.execPath, ['scripts/start.cjs', 'package.mjs'], {
+      cwd: ROOT,
+      env,
+      encoding: 'utf8',
+      timeout: 60_000,
+    });
+    expect(stderr).toContain(`SOURCE_DATE_EPOCH is "${given}", not seconds since 1970.\nSay when`);
+    expect(status).toBe(7);
+  },
+  60_000,
+);
 
 test('a version before a release is older than the release', () => {
   expect([debVersion('0.2.0-rc.1'), debVersion('0.2.0')]).toEqual(['0.2.0~rc.1-1', '0.2.0-1']);
