@@ -7,6 +7,7 @@ const AWAY = [
   'health',
   'interrupted',
   'leftover',
+  'package',
   'planned',
   'rebalance',
   'rebalance-faults',

@@ -18,7 +18,7 @@ import type { Identity } from './io/identity.ts';
 import type { HostNetwork } from './io/network.ts';
 import type { FileStore } from './io/store.ts';
 import { untilNoManager } from './io/swarm-certificate.ts';
-import { notify } from './io/systemd.ts';
+import { notify, Watchdog } from './io/systemd.ts';
 import { ensureWhoami, WHOAMI_IMAGE } from './io/whoami.ts';
 import { KeptMemory } from './keep-memory.ts';
 import type { Logger } from './log.ts';
@@ -164,6 +164,7 @@ export class Agent {
       makeImage: () => this.#ensureWhoami(),
       stale: () => this.#collector.stale('engine'),
     });
+    const watchdog = new Watchdog();
     return new Loop({
       clock: this.#clock,
       collect: signal => this.#collector.collect(signal),
@@ -178,6 +179,7 @@ export class Agent {
         if (snapshot) this.#telemetry?.publish(snapshot);
         this.#stopper.onTurn(world.memory.intent);
       },
+      alive: () => watchdog.turned(),
       log: loopLog(this.#log),
     });
   }
