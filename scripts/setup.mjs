@@ -38,6 +38,14 @@ const PROGRAMS = [
     why: "some virtual Pis of the tests are run by a real systemd; it does not become this machine's own",
     tests: true,
   },
+  { program: 'sfdisk', packages: ['fdisk'], why: 'the tests make small images of cards with it', tests: true },
+  { program: 'mkfs.vfat', packages: ['dosfstools'], why: 'the same; its fsck.vfat judges what we write', tests: true },
+  { program: 'mcopy', packages: ['mtools'], why: 'the tests read cards with it', tests: true },
+  { program: 'mke2fs', packages: ['e2fsprogs'], why: 'the second partition of those images', tests: true },
+  { program: 'zstd', packages: ['zstd'], why: 'images are packed with it', tests: true },
+  { program: 'xz', packages: ['xz-utils'], why: 'some images are packed with it', tests: true },
+  { program: 'unzip', packages: ['unzip'], why: 'some images are packed with it', tests: true },
+  { program: 'zip', packages: ['zip'], why: 'the tests pack one', tests: true },
   { program: 'mosquitto_sub', packages: ['mosquitto-clients'], why: 'the tests listen with it', tests: true },
 ];
 

@@ -1,5 +1,5 @@
 /** Wi-Fi in cloud-init's `network-config` (version 2, the syntax of netplan). */
-import type { Document } from 'yaml';
+import { type Document, isMap } from 'yaml';
 import { checkYaml, editYaml } from './yaml-edit.ts';
 
 export interface Wifi {
@@ -44,7 +44,7 @@ export function editNetworkConfig(
 
 /** `wifis:` with nothing below it is null, into which nothing can be set. */
 function makeBlock(document: Document, path: string[]): void {
-  if (typeof document.getIn(path) !== 'object') document.setIn(path, document.createNode({}));
+  if (!isMap(document.getIn(path))) document.setIn(path, document.createNode({}));
 }
 
 const wifiBlock = ({ ssid, password }: Wifi, country: unknown) => ({

@@ -32,7 +32,7 @@ export async function targetAt(given: string): Promise<Target> {
 
 async function newFile(given: string, path: string): Promise<Target> {
   // A card that is gone must not become a file in memory that nobody finds.
-  if (path.startsWith('/dev/')) {
+  if (path.startsWith('/dev/') && !path.startsWith('/dev/shm/')) {
     throw new NotFoundError(`there is no ${given}`, 'Is the card inserted? `pi-swarm flash IMAGE` lists the cards.');
   }
   const folder = dirname(path);

@@ -9,7 +9,7 @@ import { basename } from 'node:path';
 import { pipeline, type Readable, type Transform } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { EnvironmentError, messageOf, RefusedError } from '../errors.ts';
-import { errnoOf } from '../io/files.ts';
+import { errnoOf, fileError } from '../io/files.ts';
 
 export type Packing = 'raw' | 'zst' | 'xz' | 'gz' | 'zip';
 
@@ -37,7 +37,7 @@ export async function packingOf(path: string): Promise<Packing> {
  * @throws RefusedError cut off or damaged; EnvironmentError the program to unpack it is missing
  */
 export async function* unpacked(path: string, packing: Packing, signal?: AbortSignal): AsyncGenerator<Buffer> {
-  if (packing === 'raw') yield* createReadStream(path, { highWaterMark: 1024 * 1024, signal });
+  if (packing === 'raw') yield* fromFile(path, signal);
   else if (packing === 'zip') yield* fromProgram(path, 'unzip', ['-p', '--', path, await onlyImageIn(path)], signal);
   else if (packing === 'xz') yield* fromProgram(path, 'xz', ['-dc', '--', path], signal);
   else if (packing === 'gz') yield* fromNode(path, zlib.createGunzip(), signal);
@@ -46,6 +46,15 @@ export async function* unpacked(path: string, packing: Packing, signal?: AbortSi
     const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Transform };
     if (createZstdDecompress !== undefined) yield* fromNode(path, createZstdDecompress(), signal);
     else yield* fromProgram(path, 'zstd', ['-dcq', '--', path], signal);
+  }
+}
+
+async function* fromFile(path: string, signal?: AbortSignal): AsyncGenerator<Buffer> {
+  try {
+    yield* createReadStream(path, { highWaterMark: 1024 * 1024, signal });
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw fileError(`cannot read ${path}`, error);
   }
 }
 
@@ -76,18 +85,24 @@ async function* fromProgram(
   const ended = new Promise<number | Error>(resolve => {
     child.once('error', resolve).once('close', code => resolve(code ?? -1));
   });
-  const stop = () => child.kill();
+  const stop = () => {
+    child.kill();
+    child.stdout.destroy();
+  };
   signal?.addEventListener('abort', stop, { once: true });
   let whole = false;
   try {
     yield* child.stdout as AsyncIterable<Buffer>;
     whole = true;
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
   } finally {
     signal?.removeEventListener('abort', stop);
     if (!whole) child.kill();
   }
-  const end = await ended;
   signal?.throwIfAborted();
+  const end = await ended;
   if (end instanceof Error) throw programError(program, end);
   if (end !== 0) throw damaged(path, complaint.trim().split('\n').at(-1) ?? '');
 }

@@ -1,13 +1,13 @@
 /** Small images of cards with the layout of the real ones, made by Debian's own tools, which also judge ours. */
 import { execFileSync } from 'node:child_process';
-import { constants, copyFileSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { constants, copyFileSync, existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 export const BOOT_OFFSET = 8192 * 512;
-/** FAT32 needs 65525 clusters: with one sector each that is 33 MB and a little. */
-export const BOOT_MEGABYTES = 40;
-const ROOT_MEGABYTES = 8;
+/** FAT32 needs 65525 clusters: with one sector each that is 34 MB with the tables. */
+export const BOOT_MEGABYTES = 35;
+const ROOT_MEGABYTES = 4;
 
 /** Runs a program; its standard error is part of the message when it fails. */
 export const tool = (program: string, args: readonly string[], input?: string): string =>
@@ -36,9 +36,9 @@ export const BOOT_FILES: Record<string, string> = {
   'pi-swarm-image.json': JSON.stringify(IMAGE_INFO),
 };
 
-/** Everything a test makes, in one folder that goes away with it. */
+/** Everything a test makes, in one folder that goes away with it; in memory, where a sync to disk costs nothing. */
 export class Workshop {
-  readonly folder = mkdtempSync(join(tmpdir(), 'pi-swarm-flash-'));
+  readonly folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'pi-swarm-flash-'));
   readonly #made = new Map<string, string>();
 
   path(name: string): string {
@@ -65,7 +65,11 @@ export class Workshop {
     writeFileSync(path, '');
     truncateSync(path, BOOT_OFFSET + bootBytes + ROOT_MEGABYTES * 1024 * 1024);
     const sectors = bootBytes / 512;
-    tool('sfdisk', ['-q', path], `label: dos\nstart=8192, size=${sectors}, type=c, bootable\ntype=83\n`);
+    tool(
+      'sfdisk',
+      ['-q', path],
+      `label: dos\nstart=8192, size=${sectors}, type=c, bootable\nstart=${8192 + sectors}, type=83\n`,
+    );
     tool('mkfs.vfat', ['-F', '32', '-s', '1', '-n', 'PISWARM', '--offset', '8192', path, `${bootBytes / 1024}`]);
     tool('mke2fs', ['-q', '-F', '-t', 'ext4', '-E', `offset=${BOOT_OFFSET + bootBytes}`, path, `${ROOT_MEGABYTES}m`]);
     for (const [file, content] of Object.entries(files)) {
