@@ -18,10 +18,10 @@ export async function askHidden(question: string, signal: AbortSignal, onInterru
       'Give it in a file: --wifi-password-file FILE.',
     );
   }
-  process.stderr.write(question);
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   try {
-    return await asked('', nowhere, signal, onInterrupt);
+    // The question stands there only when the terminal shows nothing any more.
+    return await asked('', nowhere, signal, onInterrupt, () => process.stderr.write(question));
   } finally {
     process.stderr.write('\n');
   }
@@ -32,9 +32,11 @@ async function asked(
   output: Writable,
   signal: AbortSignal,
   onInterrupt: () => void,
+  onReady?: () => void,
 ): Promise<string> {
   const line = createInterface({ input: process.stdin, output, terminal: true });
   line.on('SIGINT', onInterrupt);
+  onReady?.();
   const ended = new Promise<string>(resolve => line.once('close', () => resolve('')));
   try {
     // Ctrl-D closes it without an answer.

@@ -187,7 +187,7 @@ async function confirm({ words, signal, interrupt }: Run, target: Target, image:
     : `Write ${titleOf(image.about)} to ${target.path}? [y/N] `;
   const answer = await askLine(question, signal, interrupt);
   if (fixed ? answer === target.path : /^y(es)?$/i.test(answer)) return;
-  throw new RefusedError('nothing was written', 'You said no.');
+  throw new RefusedError('nothing was written: that was not a yes', 'Run it again when you are sure.');
 }
 
 async function edit(run: Run, device: string | undefined, more: string | undefined): Promise<void> {

@@ -67,7 +67,7 @@ export class Progress {
 
   #redraw(bytes: number): void {
     this.#clear();
-    this.#out.write(this.#text(bytes).slice(0, (this.#out.columns ?? 80) - 1));
+    this.#out.write(this.#text(bytes).slice(0, (this.#out.columns || 80) - 1));
     this.#drawn = true;
   }
 

@@ -2,7 +2,7 @@
 import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { nextHostname, openCluster, type Person } from '../../src/flash/clusters.ts';
+import { nextHostname, openCluster, type Person, personOf } from '../../src/flash/clusters.ts';
 import { editNetworkConfig, networksIn } from '../../src/flash/network-config.ts';
 import { checkUserData, editUserData, readUserData } from '../../src/flash/user-data.ts';
 import { type SettingWords, settingsFrom } from '../../src/flash/wishes.ts';
@@ -186,6 +186,17 @@ describe('a cluster', () => {
     writeFileSync(path, 'PISW1-oops', { mode: 0o600 });
     await expect(openCluster('open', person)).rejects.toThrow(/the cluster secret has 4 characters/);
     await expect(openCluster('../evil', person)).rejects.toThrow('«../evil» cannot be the name of a cluster');
+  });
+
+  test.runIf(process.getuid?.() === 0)('belongs to the person below sudo, not to root', async () => {
+    const sudo = { HOME: '/root', SUDO_USER: 'daemon', SUDO_UID: '1', SUDO_GID: '1' };
+    const found = await personOf(sudo);
+    expect(found.owner).toEqual({ uid: 1, gid: 1 });
+    expect(found.home).toMatch(/^\/(?!root)/);
+    expect((await personOf({ HOME: '/root' })).owner).toBeUndefined();
+    expect((await personOf({ ...sudo, SUDO_USER: 'a; reboot', HOME: '/x' })).home).toBe('/x');
+    const { path } = await openCluster('theirs', { home: shop.path('theirs'), owner: { uid: 1, gid: 1 } });
+    for (const file of [path, join(path, '..'), join(path, '../..')]) expect(statSync(file).uid).toBe(1);
   });
 
   test('knows the next free hostname', () => {
