@@ -53,15 +53,23 @@ async function driveAt(path: string): Promise<Target> {
   throw new RefusedError(`${path} is not a disk that an image can be written to`, 'Give a card, such as /dev/sdX.');
 }
 
-/** What `checkDrive` asks, and that the image is not overwritten with itself. @throws RefusedError */
+/** What `checkDrive` asks, and that the image is not overwritten, with itself or on its own disk. @throws RefusedError */
 export async function checkTarget(
   target: Target,
   wanted: { neededBytes?: number; imagePath?: string; unmounts: boolean },
 ): Promise<void> {
-  if (target.kind === 'drive') return checkDrive(target.drive, wanted.neededBytes, wanted.unmounts);
-  if (wanted.imagePath === undefined || target.sizeBytes === undefined) return;
-  const [a, b]: Stats[] = await Promise.all([stat(wanted.imagePath), stat(target.path)]);
-  if (a?.ino === b?.ino && a?.dev === b?.dev) {
+  const { imagePath } = wanted;
+  const image: Stats | undefined = imagePath === undefined ? undefined : await stat(imagePath);
+  if (target.kind === 'drive') {
+    for (const point of image === undefined ? [] : target.drive.mountPoints) {
+      if ((await stat(point).catch(() => undefined))?.dev !== image?.dev) continue;
+      throw new RefusedError(`the image itself is on ${target.path} (${point})`, 'Copy it to another disk first.');
+    }
+    return checkDrive(target.drive, wanted.neededBytes, wanted.unmounts);
+  }
+  if (image === undefined || target.sizeBytes === undefined) return;
+  const there = await stat(target.path);
+  if (image.ino === there.ino && image.dev === there.dev) {
     throw new RefusedError(`${target.path} is the image itself`, 'Give another file, or a card.');
   }
 }

@@ -201,8 +201,11 @@ describe.runIf(process.getuid?.() === 0)('on a disk', () => {
       expect((await flash('--yes', image, `${device}p2`)).err).toContain(`An image covers the whole disk: ${device}.`);
       const mount = shop.path('mount');
       mkdirSync(mount);
-      tool('mount', ['-o', 'ro', `${device}p2`, mount]);
+      tool('mount', [`${device}p2`, mount]);
       undo.push(() => existsSync(join(mount, 'lost+found')) && tool('umount', [mount]));
+      tool('cp', [image, mount]);
+      const sameDisk = await flash('--yes', '--unmount', join(mount, 'pi-swarm-armhf.img.zst'), device);
+      expect(sameDisk.err).toContain(`the image itself is on ${device} (${mount})`);
       const refused = await flash('--yes', image, device);
       expect([refused.code, refused.err]).toEqual([
         EXIT.refused,

@@ -1,10 +1,13 @@
 /** Files on FAT32: what we write, mtools reads and fsck.vfat finds nothing wrong with; and the other way round. */
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Disk, diskOf } from '../../src/flash/disk.ts';
 import { Fat32 } from '../../src/flash/fat32.ts';
 import { BOOT_FILES, BOOT_OFFSET, bootFile, damageOf, tool, Workshop } from './card.ts';
+
+// Images of 40 MB, beside other tests.
+vi.setConfig({ testTimeout: 60_000 });
 
 let shop: Workshop;
 let image: string;

@@ -1,10 +1,13 @@
 /** Images: every packing, what is cut off or damaged, and which board they are for. */
 import { readFileSync, statSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { expectedSha256, sha256Of } from '../../src/flash/checksum.ts';
 import { checkBoard, type Image, inspectImage } from '../../src/flash/image.ts';
 import { packingOf, unpacked } from '../../src/flash/unpack.ts';
 import { IMAGE_INFO, tool, Workshop } from './card.ts';
+
+// Images of 40 MB, beside other tests.
+vi.setConfig({ testTimeout: 60_000 });
 
 let shop: Workshop;
 let raw: string;
