@@ -173,8 +173,8 @@ describe.runIf(process.getuid?.() === 0)('on a disk', () => {
     ]);
   });
 
-  const loop = (bytes: number, ...more: string[]): string => {
-    const backing = shop.path(`disk-${undo.length}-${bytes}`);
+  const loop = (bytes: number, folder = shop.folder, ...more: string[]): string => {
+    const backing = join(folder, `disk-${undo.length}-${bytes}`);
     writeFileSync(backing, '');
     truncateSync(backing, bytes);
     const device = tool('losetup', ['--find', '--show', '--partscan', ...more, backing]).trim();
@@ -216,11 +216,34 @@ describe.runIf(process.getuid?.() === 0)('on a disk', () => {
     },
   );
 
+  test.runIf(existsSync('/dev/loop-control'))(
+    'that fails in the middle leaves a card that is not complete',
+    async () => {
+      const small = shop.path('failing');
+      mkdirSync(small);
+      tool('mount', ['-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', small]);
+      undo.push(() => tool('umount', [small]));
+      const noisy = shop.image('noisy.img');
+      tool('dd', ['if=/dev/urandom', `of=${noisy}`, 'bs=1M', 'seek=16', 'count=20', 'conv=notrunc', 'status=none']);
+      // It says 64 MB and takes 12.
+      const device = loop(64e6, small);
+      const { code, err } = await flash('--yes', noisy, device);
+      expect([code, err]).toEqual([
+        EXIT.environment,
+        expect.stringMatching(
+          /writing \/dev\/loop\d+ failed after \d+ MB: [^\n]+\nThe card is not complete and will not start/,
+        ),
+      ]);
+      const edited = await flash('--edit', device);
+      expect(edited.err).toContain('is not complete: flashing was interrupted');
+    },
+  );
+
   test.runIf(existsSync('/dev/loop-control'))('too small or read-only is refused', async () => {
     expect((await flash('--yes', image, loop(20e6))).err).toMatch(
       /is too small: it holds 20 MB, the image needs \d+ MB/,
     );
-    expect((await flash('--yes', image, loop(64e6, '--read-only'))).err).toContain('is read-only');
+    expect((await flash('--yes', image, loop(64e6, shop.folder, '--read-only'))).err).toContain('is read-only');
   });
 
   test('the system’s own is refused, whatever is said', async () => {
