@@ -99,7 +99,7 @@ describeWithDockerd('the whoami image on a real engine with a default route into
 
     const began = performance.now();
     docker('stop', '-t', '10', id);
-    expect(performance.now() - began).toBeLessThan(5_000);
+    expect(performance.now() - began).toBeLessThan(8_000);
   }, 120_000);
 
   it('starts as a task in seconds, although no registry can be reached', async () => {
@@ -124,7 +124,7 @@ describeWithDockerd('the whoami image on a real engine with a default route into
       restartDelayMs: 100,
     });
     await until(async () => (await engine.services())[0]?.running === 1, 60_000, 'a running task');
-    expect(performance.now() - began).toBeLessThan(8_000);
+    expect(performance.now() - began).toBeLessThan(18_000);
   }, 90_000);
 
   it('finds nothing out about an image that is neither here nor in a registry that answers', async () => {
