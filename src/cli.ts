@@ -62,6 +62,10 @@ export const COMMANDS: Record<string, Entry> = {
     summary: 'run the agent (systemd does this)',
     load: async () => (await import('./cli/agent.ts')).agentCommand(),
   },
+  'first-boot': {
+    summary: 'make this card unlike every other (the image does this)',
+    load: async () => (await import('./cli/first-boot.ts')).firstBootCommand(),
+  },
   lab: { summary: 'virtual Pis on this machine', load: async () => (await import('./cli/lab.ts')).labCommand() },
   version: { summary: 'print the version', load: async () => (await import('./cli/version.ts')).versionCommand() },
 };

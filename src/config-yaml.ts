@@ -163,7 +163,7 @@ function yamlMistake(code: string, message: string): string {
 }
 
 /** The closest of `names`, when it is at most a third of its letters away (two, for two swapped ones). */
-function nearest(word: string, names: readonly string[]): string | undefined {
+export function nearest(word: string, names: readonly string[]): string | undefined {
   const ranked = names.map(name => ({ name, away: distance(word.toLowerCase(), name.toLowerCase()) }));
   ranked.sort((a, b) => a.away - b.away);
   const [best] = ranked;
