@@ -39,18 +39,24 @@ const PROGRAMS = [
     tests: true,
   },
   { program: 'mosquitto_sub', packages: ['mosquitto-clients'], why: 'the tests listen with it', tests: true },
+  { program: 'lintian', packages: ['lintian'], why: "the tests let it judge pi-swarm's own .deb", tests: true },
+  { program: 'dpkg-deb', packages: ['dpkg'], why: 'makes the .deb', pack: true },
 ];
 
 /**
- * @param {{ lab?: boolean, tests?: boolean, build?: boolean }} wanted
- *   lab: virtual Pis will run, which needs root and engines; tests: the tests' own programs too; build: make the bundle.
+ * @param {{ lab?: boolean, tests?: boolean, build?: boolean, pack?: boolean }} wanted
+ *   lab: virtual Pis will run, which needs root and engines; tests: the tests' own programs too; build: make the bundle;
+ *   pack: make the .deb.
  * @throws {SetupError}
  */
-export async function setUp({ lab = true, tests = false, build = true } = {}) {
+export async function setUp({ lab = true, tests = false, build = true, pack = lab && tests } = {}) {
   checkNode();
   if (lab) checkMachine();
   await npmPackages();
-  if (lab) await programs(tests);
+  const needed = PROGRAMS.filter(({ tests: forTests, pack: forPack }) =>
+    forPack ? pack : lab && (tests || !forTests),
+  );
+  if (lab || pack) await programs(needed);
   if (lab) checkNamespaces();
   if (build) await bundleIfOlder();
 }
@@ -124,10 +130,10 @@ function whatNpmLacks() {
 
 // ------------------------------------------------------------------------------------------- Debian packages
 
-async function programs(tests) {
+async function programs(needed) {
   // What runs later looks in PATH, too.
   process.env.PATH = searchPath().join(':');
-  const missing = missingPrograms(tests);
+  const missing = missingPrograms(needed);
   if (missing.length === 0) return;
   const list = [...new Set(missing.map(({ packages }) => packages[0]))];
   if (find('apt-get') === undefined) {
@@ -146,9 +152,9 @@ async function programs(tests) {
   }
   if (!hasPackageLists()) await aptGet(['update']);
   await installOrUpdateFirst(list);
-  const second = missingPrograms(tests).map(({ packages }) => packages.at(-1));
+  const second = missingPrograms(needed).map(({ packages }) => packages.at(-1));
   if (second.length > 0) await installOrUpdateFirst([...new Set(second)]);
-  const still = missingPrograms(tests).map(({ program }) => program);
+  const still = missingPrograms(needed).map(({ program }) => program);
   if (still.length > 0) {
     throw new SetupError(`Still missing after the installation: ${still.join(', ')}.`, 'Please install them by hand.');
   }
@@ -183,9 +189,8 @@ const hasPackageLists = () => {
   return existsSync(lists) && readdirSync(lists).some(name => /_Packages(\.\w+)?$/.test(name));
 };
 
-const missingPrograms = tests =>
-  PROGRAMS.filter(({ program, fits, tests: forTests }) => {
-    if (forTests && !tests) return false;
+const missingPrograms = needed =>
+  needed.filter(({ program, fits }) => {
     const path = find(program);
     return path === undefined || (fits !== undefined && !fits(path));
   });
