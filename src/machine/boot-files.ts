@@ -129,7 +129,8 @@ function topOf(path: string, text: string): { mistakes: FileMistake[]; top?: Top
   if (document.errors.length > 0) {
     // Only what parseYaml says: the parser's own words quote the file, which may hold a password.
     const said = parseYaml(path, text).mistakes;
-    return { mistakes: said.length > 0 ? said : [at(path, 'not valid YAML')] };
+    // Those after the first are most often its consequences.
+    return { mistakes: said.length > 0 ? said.slice(0, 1) : [at(path, 'not valid YAML')] };
   }
   const { contents } = document;
   if (contents === null) return { mistakes: [], top: new Map() };
