@@ -56,7 +56,7 @@ async function writeBoot({ image, boot, epoch, signal }: DiskOptions): Promise<v
   const format = ['-F', '32', '-s', '1', '-n', DISK.boot.label, '-i', DISK.boot.volumeId, '--invariant'];
   const place = ['--offset', String(DISK.boot.startSector), '-h', String(DISK.boot.startSector)];
   await run(['mkfs.vfat', ...format, ...place, image, kibibytes], { limitMs: MINUTES_MS, signal });
-  const env = { SOURCE_DATE_EPOCH: String(epoch), MTOOLS_SKIP_CHECK: '0', TZ: 'UTC' };
+  const env = { SOURCE_DATE_EPOCH: String(epoch), TZ: 'UTC' };
   // One after the other in the order of their names: a folder's own order is an accident.
   const names = (await readdir(boot)).sort();
   for (const name of names) await utimes(`${boot}/${name}`, epoch, epoch);

@@ -50,9 +50,14 @@ export async function finishRoot(options: RootOptions): Promise<void> {
   // Nothing may start in the chroot (invoke-rc.d asks this program).
   await writeFile(`${root}/usr/sbin/policy-rc.d`, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
   const chroot = (...argv: string[]) => run(['chroot', root, ...argv], { limitMs: CHROOT_LIMIT_MS, signal, env });
-  await chroot('dpkg', '--install', '/tmp/pi-swarm.deb');
-  await chroot('systemctl', 'enable', ...ENABLED, 'pi-swarm', 'pi-swarm-first-boot');
-  await chroot('systemctl', 'disable', ...DISABLED);
+  await run(['mount', '-t', 'proc', 'proc', `${root}/proc`], { limitMs: 10_000, signal });
+  try {
+    await chroot('dpkg', '--install', '/tmp/pi-swarm.deb');
+    await chroot('systemctl', 'enable', ...ENABLED, 'pi-swarm', 'pi-swarm-first-boot');
+    await chroot('systemctl', 'disable', ...DISABLED);
+  } finally {
+    await run(['umount', `${root}/proc`], { limitMs: 10_000, signal: new AbortController().signal });
+  }
   await rm(`${root}/usr/sbin/policy-rc.d`);
   await forget(root);
   await writeSources(root);
