@@ -115,7 +115,7 @@ async function pack(
   const path = `${out}/${name}.img.zst`;
   const unfinished = `${path}.unfinished`;
   try {
-    const argv = ['zstd', '--quiet', '--force', '-12', '-T2', image, '-o', unfinished] as const;
+    const argv = ['zstd', '--quiet', '--force', '-10', '-T2', image, '-o', unfinished] as const;
     await run(argv, { limitMs: 30 * 60_000, signal });
     const hash = createHash('sha256');
     await pipeline(createReadStream(unfinished), hash);

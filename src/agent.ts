@@ -254,7 +254,9 @@ export class Agent {
   }
 
   #peersChanged(): void {
-    for (const peer of this.#membership.peers?.list() ?? []) this.#clock.offer(peer.status.wallMs);
+    const clocks = this.#membership.peers?.list().map(peer => peer.status.wallMs) ?? [];
+    for (const ms of clocks) this.#clock.offer(ms);
+    this.#card.heedClocks(clocks);
     this.#feed.refresh();
     this.#loop.wake();
   }

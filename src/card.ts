@@ -1,24 +1,34 @@
 /** What the agent knows of the card it runs from: mistakes on the boot partition, a disk that went read-only, its name. */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Config } from './config.ts';
 import type { Notice } from './core/snapshot.ts';
+import { SYNCHRONISED_FILE } from './io/clock.ts';
 import { readNotices } from './machine/boot-notices.ts';
+import { clockStep } from './machine/clock-step.ts';
 import { renameMachine } from './machine/rename.ts';
 
 /** A card that fails is noticed within this; reading a file of the kernel costs nothing. */
 const LOOK_EVERY_MS = 15_000;
+const CLOCK_EVERY_MS = 60_000;
+const DATE_LIMIT_MS = 10_000;
 
 export class Card {
   readonly #config: Config;
   #boot: Notice[] = [];
   #disk: Notice[] = [];
+  /** It runs from the card image: name and clock of the machine are ours to set. */
+  readonly #ours: boolean;
   #mayRename: boolean;
+  #clockSetMs = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param environment of the unit: the image sets PI_SWARM_UNIQUE_NAME, because its cards all begin alike */
+  /** @param environment of the unit: the image sets PI_SWARM_CARD, because its cards all begin alike */
   constructor(config: Config, environment: NodeJS.ProcessEnv = process.env) {
     this.#config = config;
-    this.#mayRename = environment['PI_SWARM_UNIQUE_NAME'] === '1';
+    this.#ours = environment['PI_SWARM_CARD'] === '1';
+    this.#mayRename = this.#ours;
   }
 
   async start(): Promise<void> {
@@ -41,6 +51,18 @@ export class Card {
   async rename(to: string): Promise<void> {
     this.#mayRename = false;
     await renameMachine(to);
+  }
+
+  /** @param peersMs what the clocks of authenticated peers say; the machine's own is put forward where it is behind them */
+  heedClocks(peersMs: readonly number[]): void {
+    if (!this.#ours || performance.now() - this.#clockSetMs < CLOCK_EVERY_MS) return;
+    const step = clockStep({ systemMs: Date.now(), synchronised: existsSync(SYNCHRONISED_FILE), peersMs });
+    if (step === undefined) return;
+    this.#clockSetMs = performance.now();
+    // Where it fails, the agent's own certificates are judged rightly all the same (src/io/clock.ts).
+    const set = ['date', '--utc', '--set', `@${Math.floor(step / 1000)}`];
+    // By systemd: the agent's own unit may not.
+    execFile('systemd-run', ['--quiet', '--collect', ...set], { timeout: DATE_LIMIT_MS }, () => {});
   }
 
   notices(): Notice[] {

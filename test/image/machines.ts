@@ -20,11 +20,13 @@ export interface Machine {
 }
 
 const GIB = 1024 ** 3;
+/** What a Pi does in seconds takes minutes here; the waits of initramfs and systemd are made for boards. */
+const PATIENCE = 'rootdelay=600 systemd.default_timeout_start_sec=1800 systemd.default_device_timeout_sec=1800';
 
 const common = (firmware: Firmware, pi: VirtualPi, console: string): string[] => [
   ...['-kernel', firmware.kernel, '-initrd', firmware.initrd],
   // The last console is the one that the system itself writes to: the card's is the screen, which is not there.
-  ...['-append', `${firmware.commandLine} console=${console}`],
+  ...['-append', `${firmware.commandLine} console=${console} ${PATIENCE}`],
   ...['-display', 'none', '-monitor', 'none', '-serial', `file:${pi.consoleLog}`, '-no-reboot'],
   ...['-netdev', `tap,id=lan,ifname=${pi.name},script=no,downscript=no`],
 ];

@@ -54,7 +54,7 @@ test('a mistake on the boot partition keeps the agent from nothing but those set
 test('only the image’s unit lets a Pi take another name', () => {
   const config = parseConfig([], 'pi1');
   expect(new Card(config, {}).mayRename()).toBe(false);
-  expect(new Card(config, { PI_SWARM_UNIQUE_NAME: '1' }).mayRename()).toBe(true);
+  expect(new Card(config, { PI_SWARM_CARD: '1' }).mayRename()).toBe(true);
 });
 
 test('the new name replaces the old one in /etc/hosts, or is added', () => {
