@@ -18,7 +18,7 @@ import { DockerEngine } from './io/engine.ts';
 import type { Identity } from './io/identity.ts';
 import type { HostNetwork } from './io/network.ts';
 import { untilNoManager } from './io/swarm-certificate.ts';
-import { notify } from './io/systemd.ts';
+import { notify, Watchdog } from './io/systemd.ts';
 import { ensureWhoami, WHOAMI_IMAGE } from './io/whoami.ts';
 import { KeptMemory } from './keep-memory.ts';
 import type { Logger } from './log.ts';
@@ -161,6 +161,7 @@ export class Agent {
       rename: to => this.#card.rename(to),
       stale: () => this.#collector.stale('engine'),
     });
+    const watchdog = new Watchdog();
     return new Loop({
       clock: this.#clock,
       collect: signal => this.#collector.collect(signal),
@@ -175,6 +176,7 @@ export class Agent {
         if (snapshot) this.#telemetry?.publish(snapshot);
         this.#stopper.onTurn(world.memory.intent);
       },
+      alive: () => watchdog.turned(),
       log: loopLog(this.#log),
     });
   }

@@ -35,6 +35,8 @@ export interface LoopPorts {
   execute(step: Step, signal: AbortSignal): Promise<void>;
   /** After each turn: heartbeats, page, telemetry. Must not throw. */
   publish(world: World, decision: Decision, status: PiStatus): void;
+  /** Each time the loop has come further: a turn, its facts, a step. Nothing between two of them lasts without a limit. */
+  alive?(): void;
   log: LoopLog;
 }
 
@@ -63,6 +65,7 @@ export class Loop {
     try {
       while (!signal.aborted) {
         this.#woken = false;
+        this.#ports.alive?.();
         const waitMs = await this.#turnOnce(signal);
         if (waitMs === undefined) return;
         await this.#ports.clock.sleep(Math.min(waitMs, PACE_MS), signal);
@@ -83,6 +86,7 @@ export class Loop {
       if (!signal.aborted) log.trouble('could not collect the facts', error);
       return CALM_MS;
     }
+    this.#ports.alive?.();
     const { world, decision, status } = turn({ ...facts, failing: this.#steps.failing(clock.now()) }, this.#world);
     this.#world = world;
     try {
@@ -112,7 +116,10 @@ export class Loop {
         const limited = AbortSignal.any([signal, AbortSignal.timeout(STEP_LIMIT_MS)]);
         return unlessAborted(execute(step, limited), signal);
       },
-      done: (step, ms, error) => log.step(step, ms, error),
+      done: (step, ms, error) => {
+        this.#ports.alive?.();
+        log.step(step, ms, error);
+      },
     });
   }
 

@@ -70,6 +70,34 @@ describe('the loop', () => {
     expect(troubles).toHaveLength(told);
   });
 
+  it('says that it is alive with each turn and each step, also when turns fail, and not while one hangs', async () => {
+    let alive = 0;
+    const failing = make({ alive: () => void alive++, collect: () => Promise.reject(new Error('no engine')) }, 3);
+    setTimeout(() => failing.stop.abort(), 50);
+    await failing.loop.run(failing.stop.signal);
+    expect(alive).toBeGreaterThan(3);
+
+    const stop = new AbortController();
+    const seen: number[] = [];
+    alive = 0;
+    const hanging = make(
+      {
+        alive: () => void alive++,
+        collect: async () => stubborn(),
+        execute: async () => {
+          seen.push(alive);
+          if (seen.length > 1) await new Promise(resolve => setTimeout(resolve, 100));
+          if (seen.length > 1) seen.push(alive);
+          if (seen.length > 2) stop.abort();
+        },
+      },
+      3,
+    );
+    await hanging.loop.run(stop.signal);
+    // A turn, its facts; then the step, a turn and its facts; then nothing until the second step has ended.
+    expect(seen).toEqual([2, 5, 5]);
+  });
+
   it('slows down when the same steps succeed again and again without effect', async () => {
     const stop = new AbortController();
     const waits: number[] = [];

@@ -31,3 +31,50 @@ export async function notify(state: string, environment = process.env): Promise<
   if (environment['NOTIFY_SOCKET'] === undefined) return;
   await ask('systemd-notify', [state]);
 }
+
+/** However long the unit's limit is: telling systemd costs a process. */
+const FEED_EVERY_MS = 60_000;
+
+export interface WatchdogOptions {
+  environment?: NodeJS.ProcessEnv;
+  /** Monotonic milliseconds. */
+  now?: () => number;
+  tell?: (state: string) => Promise<void>;
+}
+
+/**
+ * systemd's watchdog, where the unit has one (`WatchdogSec=`, sd_watchdog_enabled(3)): when it hears nothing for so long, it
+ * ends the agent and starts it again. So only what has to go on may call `turned`, never a timer.
+ */
+export class Watchdog {
+  readonly #everyMs: number | undefined;
+  readonly #now: () => number;
+  readonly #tell: (state: string) => Promise<void>;
+  #toldMs = Number.NEGATIVE_INFINITY;
+  #telling = false;
+
+  constructor({ environment = process.env, now = () => performance.now(), tell = notify }: WatchdogOptions = {}) {
+    this.#everyMs = feedEveryMs(environment);
+    this.#now = now;
+    this.#tell = tell;
+  }
+
+  /** The loop has come round: says so when it is time again. Costs nothing otherwise; never throws. */
+  turned(): void {
+    const now = this.#now();
+    if (this.#everyMs === undefined || this.#telling || now - this.#toldMs < this.#everyMs) return;
+    this.#toldMs = now;
+    this.#telling = true;
+    void this.#tell('WATCHDOG=1').finally(() => {
+      this.#telling = false;
+    });
+  }
+}
+
+/** Four times within the limit at least; undefined where nobody watches, or somebody else is watched. */
+function feedEveryMs(environment: NodeJS.ProcessEnv): number | undefined {
+  const { WATCHDOG_USEC: limit, WATCHDOG_PID: pid = `${process.pid}` } = environment;
+  const limitMs = Number(limit) / 1_000;
+  if (pid !== `${process.pid}` || !(limitMs > 0)) return undefined;
+  return Math.min(FEED_EVERY_MS, limitMs / 4);
+}

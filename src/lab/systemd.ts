@@ -59,6 +59,8 @@ export const SYSTEMD_EXEC = `export container=pi-swarm-lab
 # empty version 2 tree beside them, the Pi has no group in that one, and systemd would work in the machine's own.
 set -- --system --log-target=journal --show-status=no --unit=multi-user.target
 grep -q '^v2' /.lab/cgroups || set -- "$@" systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1
+# As systemd does itself where it is in no container: units with mounts of their own see those that Docker makes later.
+mount --make-rshared /
 exec /usr/lib/systemd/systemd "$@" </dev/null >>/var/log/init.log 2>&1`;
 
 /** Tests read there in which order units ended: the journal's last lines may be lost when everything is killed. */

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -36,6 +36,9 @@ echo ready
 cat >/dev/null
 `;
 
+/** A busy machine with a slow disk needs some seconds for what takes one. */
+const LIMIT_MS = 60_000;
+
 export interface Outcome {
   code: number;
   /** Both streams, as they came. */
@@ -61,14 +64,14 @@ export class Machine {
   #pid = 0;
 
   static async start(installed = PI_OS): Promise<Machine> {
-    const machine = new Machine(Object.entries(installed).map(stanza).join('\n'));
+    const machine = new Machine(Object.entries(installed).map(stanza).join('\n'), Object.keys(installed));
     await machine.#ready();
     return machine;
   }
 
-  private constructor(status: string) {
+  private constructor(status: string, names: string[]) {
     this.#folder = mkdtempSync(join(tmpdir(), 'pi-swarm-machine-'));
-    const boot = BOOT.replace('@STATUS@', status);
+    const boot = BOOT.replace('@STATUS@', status).replace('@NAMES@', names.join(' '));
     const apart = ['--mount', '--pid', '--fork', '--kill-child', '--propagation', 'private'];
     this.#first = spawn('unshare', [...apart, 'sh', '-c', boot, 'boot', this.#folder], {
       stdio: ['pipe', 'pipe', 'inherit'],
@@ -86,52 +89,32 @@ export class Machine {
 
   /** Runs a program in it. */
   run(...words: string[]): Promise<Outcome> {
-    const env = {
-      PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-      LC_ALL: 'C',
-      DEBIAN_FRONTEND: 'noninteractive',
-    };
-    const enter = [
-      `--mount=/proc/${this.#pid}/ns/mnt`,
-      `--pid=/proc/${this.#pid}/ns/pid_for_children`,
-      '--',
-      'chroot',
-      this.#folder,
-    ];
+    return this.#enter(words);
+  }
+
+  #enter(words: string[], input?: Buffer): Promise<Outcome> {
+    const env = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
+    const namespaces = [`--mount=/proc/${this.#pid}/ns/mnt`, `--pid=/proc/${this.#pid}/ns/pid_for_children`];
+    const argv = [...namespaces, '--', 'chroot', this.#folder, ...words];
     return new Promise(resolve => {
-      execFile('nsenter', [...enter, ...words], { env, timeout: 120_000, killSignal: 'SIGKILL' }, (error, out, err) =>
+      const child = execFile('nsenter', argv, { env, timeout: LIMIT_MS, killSignal: 'SIGKILL' }, (error, out, err) =>
         resolve({ code: error === null ? 0 : Number(error.code ?? -1), output: `${out}${err}` }),
       );
+      child.stdin?.end(input);
     });
   }
 
-  /** One that has to work. @returns what it printed */
-  async ok(...words: string[]): Promise<string> {
-    const { code, output } = await this.run(...words);
-    if (code !== 0) throw new Error(`${words.join(' ')} ended with ${code}: ${output}`);
+  /** A line of shell that has to work. @returns what it printed */
+  async sh(line: string, input?: Buffer): Promise<string> {
+    const { code, output } = await this.#enter(['sh', '-c', line], input);
+    if (code !== 0) throw new Error(`${line} ended with ${code}: ${output}`);
     return output.trim();
   }
 
-  /** A line of shell that has to work. */
-  sh(line: string): Promise<string> {
-    return this.ok('sh', '-c', line);
-  }
-
-  async install(deb: string, ...words: string[]): Promise<Outcome> {
-    await this.put(deb);
-    return this.run('dpkg', ...words, '-i', '/tmp/package.deb');
-  }
-
-  /** Gives it a file of this machine, as /tmp/package.deb. */
-  async put(file: string): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const target = `/proc/${this.#pid}/root${this.#folder}/tmp/package.deb`;
-      execFile(
-        'nsenter',
-        [`--mount=/proc/${this.#pid}/ns/mnt`, 'cp', file, `${this.#folder}/tmp/package.deb`],
-        error => (error ? reject(new Error(`cannot copy to ${target}`, { cause: error })) : resolve()),
-      );
-    });
+  async install(deb: string): Promise<Outcome> {
+    // Its root is not to be seen from here; a pipe is.
+    await this.sh('cat >/tmp/package.deb', readFileSync(deb));
+    return this.run('dpkg', '--force-unsafe-io', '--install', '/tmp/package.deb');
   }
 
   async stop(): Promise<void> {
