@@ -82,6 +82,7 @@ async function forget(root: string): Promise<void> {
   await mkdir(`${root}/var/lib/dbus`, { recursive: true });
   await symlink('/etc/machine-id', `${root}/var/lib/dbus/machine-id`);
   await symlink('../run/systemd/resolve/resolv.conf', `${root}/etc/resolv.conf`);
+  for (const name of await namesIn(`${root}/boot`)) if (name.endsWith('.dpkg-bak')) await rm(`${root}/boot/${name}`);
   // apt and the journal want their folders, empty.
   for (const path of ['var/cache/apt/archives/partial', 'var/lib/apt/lists/partial', 'var/log/apt']) {
     await mkdir(`${root}/${path}`, { recursive: true });
