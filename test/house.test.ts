@@ -86,6 +86,7 @@ describe('the arrows of the house', () => {
       'web',
       'gateway',
       'lab',
+      'flash',
       'machine',
     ]);
     expect(wrongArrows('io', to => !above.has(to))).toEqual([]);
@@ -102,6 +103,7 @@ describe('the arrows of the house', () => {
       'web',
       'gateway',
       'lab',
+      'flash',
       'machine',
     ]);
     expect(wrongArrows('loop', to => !world.has(to))).toEqual([]);
@@ -112,9 +114,9 @@ describe('the arrows of the house', () => {
     expect(wrongArrows('telemetry', to => !others.has(to))).toEqual([]);
   });
 
-  it('nothing but the command line imports the agent or the lab', () => {
+  it('nothing but the command line imports the agent, the lab or the flasher', () => {
     const tops = imports
-      .filter(({ from, to }) => ['agent', 'lab'].includes(roomOf(to) ?? '') && roomOf(from) !== roomOf(to))
+      .filter(({ from, to }) => ['agent', 'lab', 'flash'].includes(roomOf(to) ?? '') && roomOf(from) !== roomOf(to))
       .filter(({ from }) => !['cli', 'commands', 'run-agent'].includes(roomOf(from) ?? ''))
       .map(({ from, to }) => `${from} imports ${to}`);
     expect(tops).toEqual([]);
