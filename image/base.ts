@@ -62,6 +62,8 @@ export async function makeBase(options: BaseOptions): Promise<string> {
       `--architectures=${architecture}`,
       `--include=${packagesOf(architecture).join(',')}`,
       ...DPKG_OPTIONS.map(option => `--dpkgopt=${option}`),
+      // Settings that are there before their package stay; dpkg would ask, and nobody answers.
+      '--dpkgopt=force-confold',
       ...aptOptions.map(option => `--aptopt=${option.replace(/;$/, '')}`),
       `--essential-hook=cp -r ${early}/. "$1/"`,
       ...[SUITE, tar, ...sources.map(sourceLine)],

@@ -68,14 +68,18 @@ export const DPKG_OPTIONS = [
   'path-exclude=/usr/share/lintian/*',
 ];
 
+export const UPDATE_INITRAMFS = 'etc/initramfs-tools/update-initramfs.conf';
+
 /**
  * Before the packages are set up. raspi-firmware writes config.txt and cmdline.txt itself, now and after each upgrade of the
  * kernel, and in a chroot it would guess both wrong; an initrd for the machine that builds would not boot a Pi.
  */
 export const EARLY_FILES: Record<string, string> = {
   'etc/default/raspi-firmware': 'ROOTPART=LABEL=PISWARM-ROOT\nCONSOLES="ttyS1,115200 ttyAMA0,115200 tty0"\n',
-  'etc/default/raspi-extra-cmdline': 'net.ifnames=0 panic=10\n',
-  'etc/initramfs-tools/conf.d/pi-swarm': 'MODULES=most\nCOMPRESS=zstd\nCOMPRESSLEVEL=9\n',
+  'etc/default/raspi-extra-cmdline': 'panic=10\n',
+  // The kernel's own installation makes the initrd; a second time for the other packages would take minutes. root.ts allows it.
+  [UPDATE_INITRAMFS]: 'update_initramfs=no\nbackup_initramfs=no\n',
+  'etc/initramfs-tools/conf.d/pi-swarm': 'MODULES=most\nCOMPRESS=zstd\nCOMPRESSLEVEL=6\n',
 };
 
 /** Modules without which it boots nowhere: card, virtual disk, file system. */

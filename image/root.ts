@@ -2,7 +2,7 @@
 import { cp, lstat, lutimes, mkdir, readdir, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEBIAN, DEBIAN_SECURITY } from './mirror.ts';
-import { COMPONENTS, SUITE } from './recipe.ts';
+import { COMPONENTS, DPKG_OPTIONS, SUITE, UPDATE_INITRAMFS } from './recipe.ts';
 import { run } from './tools.ts';
 
 const CHROOT_LIMIT_MS = 15 * 60_000;
@@ -61,6 +61,7 @@ export async function finishRoot(options: RootOptions): Promise<void> {
   await rm(`${root}/usr/sbin/policy-rc.d`);
   await forget(root);
   await writeSources(root);
+  await writeFile(`${root}/${UPDATE_INITRAMFS}`, 'update_initramfs=yes\nbackup_initramfs=no\n');
   // PID 1 sets a clock that is behind to the time of this file (systemd(1)): the time of the build.
   await writeFile(`${root}/usr/lib/clock-epoch`, '');
   await notYoungerThan(root, epoch);
@@ -103,6 +104,9 @@ async function writeSources(root: string): Promise<void> {
     ].join('\n');
   const text = [stanza(DEBIAN, `${SUITE} ${SUITE}-updates`), stanza(DEBIAN_SECURITY, `${SUITE}-security`)].join('\n');
   await writeFile(`${root}/etc/apt/sources.list.d/debian.sources`, text);
+  // An upgrade brings back no manual pages; but it does ask about settings that were changed.
+  await rm(`${root}/etc/dpkg/dpkg.cfg.d/99mmdebstrap`, { force: true });
+  await writeFile(`${root}/etc/dpkg/dpkg.cfg.d/pi-swarm`, `${DPKG_OPTIONS.join('\n')}\n`);
 }
 
 /** Times of the build would make each image another one. */

@@ -65,6 +65,7 @@ export const COMMANDS: Record<string, Entry> = {
   'first-boot': {
     summary: 'make this card unlike every other (the image does this)',
     load: async () => (await import('./cli/first-boot.ts')).firstBootCommand(),
+  },
   flash: {
     summary: 'write an SD card, or change the settings on one',
     load: async () => (await import('./cli/flash.ts')).flashCommand(),

@@ -2,13 +2,12 @@
  * Cards for three Pis, powered on at once, become one swarm by themselves. Each test goes on where the one before it ended, as
  * an evening with three new Pis does.
  */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { formatSecret, generateSecret } from '../../src/io/secret.ts';
 import { commandOk } from '../../src/lab/process.ts';
 import { makeCard } from './card.ts';
 import { MACHINE, machineOf } from './machines.ts';
-import { bootPartition, firmwareOf, remove, unpack, workDirectory } from './parts.ts';
+import { bootPartition, compressed, firmwareOf, remove, unpack, workDirectory } from './parts.ts';
 import { NETWORK, Shelf, type VirtualPi } from './shelf.ts';
 
 const MINUTES_MS = 60_000;
@@ -31,17 +30,18 @@ const statusOf = async (pi: VirtualPi): Promise<Status> =>
 beforeAll(async () => {
   const image = await unpack(directory);
   const firmware = firmwareOf(await bootPartition(image, directory));
+  rmSync(image);
   const machine = machineOf(MACHINE, firmware);
   mkdirSync(`${directory}/vms`);
   shelf = new Shelf(`${directory}/vms`, machine);
   await commandOk(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', `${shelf.directory}/key`]);
-  const key = readFileSync(`${shelf.directory}/key.pub`, 'utf8').trim();
-  const secret = formatSecret(generateSecret());
+  const keyFile = `${shelf.directory}/key.pub`;
+  const { cardBytes } = machine;
   for (let index = 1; index <= machine.pis; index++) {
     const pi = shelf.pi(index, `${directory}/pi${index}.img`);
     // The last two have the same name: one of them takes another.
     const hostname = index === 3 ? 'pi2' : pi.name;
-    await makeCard({ image, card: pi.card, cardBytes: machine.cardBytes, hostname, key, secret });
+    await makeCard({ image: compressed, card: pi.card, cardBytes, hostname, keyFile, home: directory });
     pis.push(pi);
   }
   await shelf.open(pis);

@@ -1,40 +1,28 @@
-/** A card as a person makes it: the image, larger, with settings on its boot partition. */
-import { truncateSync, writeFileSync } from 'node:fs';
-import { commandOk } from '../../src/lab/process.ts';
-import { bootOffset } from './parts.ts';
+/** A card as a person makes it: with `pi-swarm flash`, into a file. */
+import { truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import { command } from '../../src/lab/process.ts';
+
+const program = join(import.meta.dirname, '../../dist/pi-swarm.mjs');
 
 export interface CardWishes {
+  /** As it was downloaded. */
   image: string;
   card: string;
   cardBytes: number;
   hostname: string;
-  /** Public ssh key. */
-  key: string;
-  /** `PISW1-…` */
-  secret: string;
-  /** More lines of user-data. */
-  more?: string;
+  /** File with a public ssh key. */
+  keyFile: string;
+  /** Where the person's own files are: the secrets of their clusters. */
+  home: string;
 }
 
-export async function makeCard({
-  image,
-  card,
-  cardBytes,
-  hostname,
-  key,
-  secret,
-  more = '',
-}: CardWishes): Promise<void> {
-  await commandOk(['cp', '--sparse=always', image, card], { timeoutMs: 600_000 });
+/** The three cards of one test are of one cluster, whose secret the first of them makes. @throws with what flash says */
+export async function makeCard({ image, card, cardBytes, hostname, keyFile, home }: CardWishes): Promise<void> {
+  const settings = ['--hostname', hostname, '--cluster', 'shelf', '--ssh-key', keyFile];
+  const environment = ['env', '-u', 'SUDO_USER', `HOME=${home}`, `XDG_CONFIG_HOME=${home}/.config`] as const;
+  const words = [process.execPath, program, 'flash', '--yes', ...settings, image, card];
+  const { code, stderr } = await command([...environment, ...words], { timeoutMs: 30 * 60_000 });
+  if (code !== 0) throw new Error(`flash ended with ${code}: ${stderr}`);
   truncateSync(card, cardBytes);
-  const files = {
-    'user-data': `#cloud-config\nhostname: ${hostname}\nssh_authorized_keys:\n  - ${key}\n${more}`,
-    'meta-data': `instance-id: pi-swarm-${hostname}\n`,
-    'pi-swarm.secret': `${secret}\n`,
-  };
-  for (const [name, text] of Object.entries(files)) {
-    const path = `${card}.${name}`;
-    writeFileSync(path, text);
-    await commandOk(['mcopy', '-o', '-i', `${card}@@${bootOffset}`, path, `::${name}`], { timeoutMs: 60_000 });
-  }
 }

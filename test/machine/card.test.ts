@@ -27,10 +27,7 @@ test('only the file system that holds the state counts', () => {
 
 test('on a disk that takes nothing any more the agent still starts', async () => {
   const save = () => Promise.reject(new Error('read-only'));
-  const memory = new KeptMemory(
-    { load: async () => ({ intent: 'stay' }), save, notices: () => [] },
-    { intent: 'shutdown' },
-  );
+  const memory = new KeptMemory({ load: async () => ({ intent: 'stay' }), save }, { intent: 'shutdown' });
   await memory.changeIfPossible({ intent: 'stay' });
   expect(memory.now.intent).toBe('stay');
   await expect(memory.change({ intent: 'leave' })).rejects.toThrow();
