@@ -13,7 +13,6 @@ export const IMAGE_PROGRAMS = [
   { program: 'mcopy', packages: ['mtools'], why: 'fills the boot partition without mounting it', image: true },
   { program: 'debugfs', packages: ['e2fsprogs'], why: 'makes and reads the root partition', image: true },
   { program: 'zstd', packages: ['zstd'], why: 'compresses the image', image: true },
-  { program: 'busybox', packages: ['busybox-static'], why: 'looks into the initrd', image: true },
   { program: 'qemu-system-arm', packages: ['qemu-system-arm'], why: 'boots the image as a virtual Pi', boot: true },
   { program: 'qemu-img', packages: ['qemu-utils'], why: 'gives each virtual Pi a card of its own', boot: true },
   { program: 'dnsmasq', packages: ['dnsmasq-base'], why: 'gives the virtual Pis addresses', boot: true },

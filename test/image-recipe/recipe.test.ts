@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { baseKey } from '../../image/base.ts';
 import { bootNames } from '../../image/check.ts';
 import { usedInodes } from '../../image/disk.ts';
+import { cpioNames } from '../../image/initrd.ts';
 import { licencesFrom, packagesFrom } from '../../image/manifest.ts';
 import { mirrorsFrom } from '../../image/mirror.ts';
 import { packagesOf } from '../../image/recipe.ts';
@@ -76,4 +77,20 @@ test('the inodes that are used are those that no group lists as free', () => {
     'Inode count:              20\nFree inodes:              9\n  Free inodes: 4-10, 15\n  Free inodes: 20\n';
   expect(usedInodes(dump)).toEqual([1, 2, 3, 11, 12, 13, 14, 16, 17, 18, 19]);
   expect(() => usedInodes('nothing')).toThrow(/how many inodes/);
+});
+
+test('an initrd may begin with a plain archive: its names are read, and where it ends', () => {
+  const entry = (name: string, data = '') => {
+    const hex = (value: number) => value.toString(16).padStart(8, '0');
+    const fields = Array.from({ length: 13 }, (_, index) =>
+      index === 6 ? data.length : index === 11 ? name.length + 1 : 0,
+    );
+    const pad = (text: string) => text.padEnd(Math.ceil(text.length / 4) * 4, '\0');
+    return pad(`${pad(`070701${fields.map(hex).join('')}${name}\0`)}${data}`);
+  };
+  const archive = `${entry('kernel')}${entry('kernel/ext4.ko.xz', 'module')}${entry('TRAILER!!!')}`;
+  expect(cpioNames(Buffer.from(`${archive}rest`, 'latin1'), 0)).toEqual({
+    names: ['kernel', 'kernel/ext4.ko.xz'],
+    end: archive.length,
+  });
 });

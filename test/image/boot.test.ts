@@ -91,7 +91,10 @@ describe('cards at their first start', () => {
     const programs = new Set([...listening.matchAll(/users:\(\("([^"]+)"/g)].map(match => match[1]));
     expect(
       [...programs].filter(
-        name => !['sshd', 'node', 'MainThread', 'pi-swarm', 'dockerd', 'avahi-daemon', 'systemd-network'].includes(name ?? ''),
+        name =>
+          !['sshd', 'node', 'MainThread', 'pi-swarm', 'dockerd', 'avahi-daemon', 'systemd-network'].includes(
+            name ?? '',
+          ),
       ),
     ).toEqual([]);
     expect(listening).not.toMatch(/:237[56]\b/);

@@ -36,7 +36,7 @@ test('everything that config.txt names is there, and the kernel is told the righ
 });
 
 test('the initrd can read a card, a virtual disk and the root file system', async () => {
-  expect(await initrdModules(boot, signal)).toEqual([]);
+  expect(await initrdModules(boot)).toEqual([]);
 });
 
 test('no key, secret, id or password is in it, and no trace of the machine that built it', async () => {
