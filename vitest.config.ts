@@ -16,7 +16,7 @@ const AWAY = [
 const away = AWAY.map(name => `test/lab/${name}.test.ts`);
 
 /**
- * `unit` runs its files in parallel; `lab`, `away` and `long` make virtual Pis with real engines, so one file at a time: two
+ * `unit` runs its files in parallel; `lab`, `away`, `long` and `image` make virtual Pis with real engines, so one file at a time: two
  * cores carry one cluster well, and a time limit means something.
  */
 export default defineConfig({
@@ -30,7 +30,11 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/lab/**', 'test/long/**'] },
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/lab/**', 'test/long/**', 'test/image/**'],
+        },
       },
       {
         extends: true,
@@ -46,6 +50,17 @@ export default defineConfig({
       {
         extends: true,
         test: { name: 'away', include: away, fileParallelism: false, testTimeout: 240_000, hookTimeout: 180_000 },
+      },
+      {
+        extends: true,
+        // Whole virtual machines in software emulation: what takes a second on a Pi takes a minute here.
+        test: {
+          name: 'image',
+          include: ['test/image/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 2_400_000,
+          hookTimeout: 2_400_000,
+        },
       },
       {
         extends: true,

@@ -6,6 +6,7 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { IMAGE_PROGRAMS } from './image-programs.mjs';
 import { run, SetupError } from './setup-run.mjs';
 
 export const root = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, '');
@@ -49,22 +50,26 @@ const PROGRAMS = [
   { program: 'mosquitto_sub', packages: ['mosquitto-clients'], why: 'the tests listen with it', tests: true },
   { program: 'lintian', packages: ['lintian'], why: "the tests let it judge pi-swarm's own .deb", tests: true },
   { program: 'dpkg-deb', packages: ['dpkg'], why: 'makes the .deb', pack: true },
+  ...IMAGE_PROGRAMS,
 ];
 
 /**
- * @param {{ lab?: boolean, tests?: boolean, build?: boolean, pack?: boolean }} wanted
+ * @param {{ lab?: boolean, tests?: boolean, build?: boolean, pack?: boolean, image?: boolean, boot?: boolean }} wanted
  *   lab: virtual Pis will run, which needs root and engines; tests: the tests' own programs too; build: make the bundle;
- *   pack: make the .deb.
+ *   pack: make the .deb; image: build the card image; boot: start it in software emulation.
  * @throws {SetupError}
  */
-export async function setUp({ lab = true, tests = false, build = true, pack = lab && tests } = {}) {
+export async function setUp({ lab = true, tests = false, build = true, pack = lab && tests, image, boot } = {}) {
   checkNode();
-  if (lab) checkMachine();
+  if (lab || image) checkMachine();
   await npmPackages();
-  const needed = PROGRAMS.filter(({ tests: forTests, pack: forPack }) =>
-    forPack ? pack : lab && (tests || !forTests),
-  );
-  if (lab || pack) await programs(needed);
+  const needed = PROGRAMS.filter(program => {
+    if (program.pack) return pack;
+    if (program.image) return image;
+    if (program.boot) return boot;
+    return lab && (tests || !program.tests);
+  });
+  if (lab || pack || image || boot) await programs(needed);
   if (lab) checkNamespaces();
   if (build) await bundleIfOlder();
 }
@@ -82,14 +87,14 @@ function checkNode() {
 function checkMachine() {
   if (process.platform !== 'linux') {
     throw new SetupError(
-      `The virtual Pis need Linux; this is ${process.platform}.`,
+      `This needs Linux; this is ${process.platform}.`,
       'Use a Linux machine or a virtual machine with Debian, Ubuntu or Raspberry Pi OS, and run this there.',
     );
   }
   if (process.getuid() !== 0) {
     const name = process.env.npm_lifecycle_event;
     throw new SetupError(
-      'The virtual Pis are network namespaces and Docker Engines: only root may make them.',
+      'Virtual Pis are network namespaces and Docker Engines, and an image is made in a chroot: only root may do that.',
       `Run it as root: sudo ${name === undefined ? 'node scripts/setup.mjs' : name === 'test' ? 'npm test' : `npm run ${name}`}`,
     );
   }

@@ -1,5 +1,5 @@
 /**
- * `node scripts/test.mjs [check|unit|lab|away|long …]`, default `check unit lab`: set-up, then each part, then one last line
+ * `node scripts/test.mjs [check|unit|lab|away|long|image …]`, default `check unit lab`: set-up, then each part, then one last line
  * `N passed, N failed, N skipped`, counted from what the runner wrote as JSON, not from what it printed.
  */
 import { spawn } from 'node:child_process';
@@ -22,9 +22,10 @@ const PARTS = {
   lab: { limitMs: 25 * MINUTE_MS, run: () => vitest('lab') },
   away: { limitMs: 45 * MINUTE_MS, run: () => vitest('away') },
   long: { limitMs: 90 * MINUTE_MS, run: () => vitest('long') },
+  image: { limitMs: 180 * MINUTE_MS, run: image },
 };
 
-const asked = process.argv.slice(2);
+const asked = withoutMachine(process.argv.slice(2));
 const parts = asked.length > 0 ? asked : ['check', 'unit', 'lab'];
 const unknown = parts.find(part => !(part in PARTS));
 if (unknown !== undefined) {
@@ -33,7 +34,10 @@ if (unknown !== undefined) {
 }
 
 const onlyCheck = parts.every(part => part === 'check');
-await setUp({ lab: !onlyCheck, tests: true, build: !onlyCheck }).catch(explainAndExit);
+const withImage = parts.includes('image');
+await setUp({ lab: !onlyCheck, tests: true, build: !onlyCheck, image: withImage, boot: withImage }).catch(
+  explainAndExit,
+);
 rmSync(results, { recursive: true, force: true });
 mkdirSync(results, { recursive: true });
 
@@ -61,6 +65,23 @@ async function check() {
   const style = noBiome ? 0 : await inherit(bin('biome'), ['check', '--error-on-warnings', '.'], PARTS.check.limitMs);
   const types = await inherit(bin('tsc'), ['--noEmit'], PARTS.check.limitMs);
   return { passed: 0, failed: (style === 0 ? 0 : 1) + (types === 0 ? 0 : 1), skipped: noBiome ? 1 : 0 };
+}
+
+/** Builds the image of the architecture that the machine has, then boots it. */
+async function image() {
+  const machine = process.env.PI_SWARM_IMAGE_MACHINE;
+  const arch = machine === 'raspi3b' ? 'arm64' : 'armhf';
+  const script = `${root}/scripts/image.mjs`;
+  const built = await inherit(process.execPath, [script, '--arch', arch], PARTS.image.limitMs);
+  return built === 0 ? vitest('image') : { passed: 0, failed: 1, skipped: 0 };
+}
+
+/** `--machine raspi2b`: takes it out of the words, and hands it to the tests. */
+function withoutMachine(words) {
+  const at = words.indexOf('--machine');
+  if (at < 0) return words;
+  process.env.PI_SWARM_IMAGE_MACHINE = words[at + 1] ?? '';
+  return words.toSpliced(at, 2);
 }
 
 /** @returns {Promise<{ passed: number, failed: number, skipped: number }>} */

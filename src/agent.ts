@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { agentCommands, type RunCommand } from './agent-commands.ts';
 import { Asked } from './asked.ts';
 import { type Beginnings, begin } from './begin.ts';
+import { Card } from './card.ts';
 import { Closers } from './closers.ts';
 import { Collector } from './collect.ts';
 import type { Config } from './config.ts';
@@ -16,7 +17,6 @@ import type { SystemClock } from './io/clock.ts';
 import { DockerEngine } from './io/engine.ts';
 import type { Identity } from './io/identity.ts';
 import type { HostNetwork } from './io/network.ts';
-import type { FileStore } from './io/store.ts';
 import { untilNoManager } from './io/swarm-certificate.ts';
 import { notify, Watchdog } from './io/systemd.ts';
 import { ensureWhoami, WHOAMI_IMAGE } from './io/whoami.ts';
@@ -59,8 +59,8 @@ export class Agent {
   readonly #closers = new Closers();
   readonly #rebalanceAsked: Asked;
   readonly #memory: KeptMemory;
-  readonly #store: FileStore;
   readonly #stopper: Stopper;
+  readonly #card: Card;
 
   static async create(config: Config, log: Logger): Promise<Agent> {
     const agent = new Agent(config, log, await begin(config));
@@ -75,15 +75,16 @@ export class Agent {
 
   private constructor(config: Config, log: Logger, beginnings: Beginnings) {
     const { store, memory, identity, clock, network, host, facts } = beginnings;
+    const boot = randomBytes(4).toString('hex');
     this.#config = config;
     this.#log = log;
-    this.#store = store;
     this.#memory = new KeptMemory(store, memory);
     this.#clock = clock;
     this.#rebalanceAsked = new Asked(clock, REBALANCE_ASKED_MS);
     this.#identity = identity;
     this.#vitals = new VitalsWatch(host);
     this.#network = network;
+    this.#card = new Card(config);
     this.#wish = wishOf(config);
     this.#engine = new DockerEngine({ socketPath: config.dockerSocket });
     this.#membership = new Membership({
@@ -111,13 +112,7 @@ export class Agent {
       peers,
       memory: () => this.#memory.now,
       vitals: () => this.#vitals.now(),
-      identity: {
-        id: identity.id,
-        name: config.name,
-        version: VERSION,
-        boot: randomBytes(4).toString('hex'),
-        port: config.port,
-      },
+      identity: { id: identity.id, name: config.name, version: VERSION, boot, port: config.port },
       hardware: facts.hardware,
       model: facts.model,
       tag: () => this.#membership.tag,
@@ -127,6 +122,7 @@ export class Agent {
       meshVersion: view => this.#feed.versionOf(view),
       meshApplied: () => this.#feed.applied(),
       rebalanceAsked: () => this.#rebalanceAsked.holds,
+      mayRename: () => this.#card.mayRename(),
     });
     this.#telemetry = config.mqtt && new MqttTelemetry({ config: config.mqtt, log, clock });
     this.#reporter = new Reporter({
@@ -137,7 +133,7 @@ export class Agent {
       context: () => ({
         clockBehind: clock.state() === 'behind',
         engineVersion: this.#collector.engineInfo?.version,
-        notices: [...this.#store.notices(), ...this.#membership.notices()],
+        notices: [...store.notices(), ...this.#membership.notices(), ...this.#card.notices()],
         mesh: this.#mesh.status(),
         mqtt: this.#telemetry?.state() ?? { state: 'off' },
       }),
@@ -162,6 +158,7 @@ export class Agent {
       address: () => this.#address(),
       remember: change => this.#memory.change(change),
       makeImage: () => this.#ensureWhoami(),
+      rename: to => this.#card.rename(to),
       stale: () => this.#collector.stale('engine'),
     });
     const watchdog = new Watchdog();
@@ -220,7 +217,7 @@ export class Agent {
     this.#closers.add('routing mesh', () => this.#mesh.stop());
     this.#closers.add('peers', () => this.#membership.leave());
     // Back from a shutdown that was planned: L2 makes this Pi take work again.
-    if (this.#memory.now.intent === 'shutdown') await this.#memory.change({ intent: 'stay' });
+    if (this.#memory.now.intent === 'shutdown') await this.#memory.changeIfPossible({ intent: 'stay' });
     const control = await startControl(this.#config.socket, {
       snapshot: async () => (await this.#reporter.newest()) ?? this.#snapshot(),
       command: (name, body) => this.#commands('local', name, body),
@@ -236,7 +233,8 @@ export class Agent {
     this.#telemetry?.start();
     if (this.#telemetry) this.#closers.add('MQTT', () => this.#telemetry?.stop());
     this.#closers.add('vitals', () => this.#vitals.stop());
-    await this.#vitals.start();
+    this.#closers.add('card', () => this.#card.stop());
+    await Promise.all([this.#vitals.start(), this.#card.start()]);
     const { tag = 'unclaimed' } = this.#membership;
     this.#log.info({ version: VERSION, tag, port: this.#config.port }, 'pi-swarm agent started');
     void notify('READY=1');
@@ -258,7 +256,9 @@ export class Agent {
   }
 
   #peersChanged(): void {
-    for (const peer of this.#membership.peers?.list() ?? []) this.#clock.offer(peer.status.wallMs);
+    const clocks = this.#membership.peers?.list().map(peer => peer.status.wallMs) ?? [];
+    for (const ms of clocks) this.#clock.offer(ms);
+    this.#card.heedClocks(clocks);
     this.#feed.refresh();
     this.#loop.wake();
   }

@@ -62,6 +62,10 @@ export const COMMANDS: Record<string, Entry> = {
     summary: 'run the agent (systemd does this)',
     load: async () => (await import('./cli/agent.ts')).agentCommand(),
   },
+  'first-boot': {
+    summary: 'make this card unlike every other (the image does this)',
+    load: async () => (await import('./cli/first-boot.ts')).firstBootCommand(),
+  },
   flash: {
     summary: 'write an SD card, or change the settings on one',
     load: async () => (await import('./cli/flash.ts')).flashCommand(),

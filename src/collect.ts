@@ -53,6 +53,8 @@ export interface CollectorPorts {
   meshApplied(): string | undefined;
   /** Somebody waits for the load to be evened out. */
   rebalanceAsked(): boolean;
+  /** Whether this Pi may take another name. */
+  mayRename(): boolean;
 }
 
 /** What is known while `GET /info` is not answered. */
@@ -134,6 +136,7 @@ export class Collector {
     const applied = this.#ports.meshApplied();
     if (applied !== undefined) facts.meshApplied = applied;
     if (this.#ports.rebalanceAsked()) facts.rebalanceAsked = true;
+    if (this.#ports.mayRename()) facts.mayRename = true;
     if (this.#away?.silent) facts.swarmSilent = true;
     const problem = this.#away?.problem ?? engine.problem();
     if (problem !== undefined) facts.engineProblem = problem;

@@ -67,6 +67,8 @@ export interface Config {
   readonly log: { readonly level: LogLevel };
   /** The files that were found and read, in order. */
   readonly files: readonly string[];
+  /** What is wrong in the file on the boot partition, which is therefore passed over; one mistake a line. */
+  readonly passedOver?: string;
 }
 
 export interface LoadConfigOptions {
@@ -87,6 +89,20 @@ export async function loadConfig(options: LoadConfigOptions = {}): Promise<Confi
     if (text !== undefined) files.push({ path, text });
   }
   return parseConfig(files, options.hostname ?? hostname());
+}
+
+/**
+ * For the agent: a file on the boot partition that holds mistakes is passed over, and said; for a Pi without screen and
+ * keyboard that runs with fewer settings is of more use than one that does not answer.
+ * @throws ConfigError where the system's own file holds mistakes; EnvironmentError as `loadConfig`
+ */
+export async function loadAgentConfig(paths: readonly string[] = CONFIG_PATHS): Promise<Config> {
+  try {
+    return await loadConfig({ paths });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return { ...(await loadConfig({ paths: paths.slice(0, 1) })), passedOver: error.message };
+  }
 }
 
 /** As `loadConfig`, from texts. Pure. @throws ConfigError */

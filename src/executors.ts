@@ -16,6 +16,8 @@ export interface ExecutorPorts {
   address(): string | undefined;
   remember(change: Partial<Memory>): Promise<void>;
   makeImage(image: string): Promise<void>;
+  /** Gives the machine another name; ends with a new start of the agent. */
+  rename(to: string): Promise<void>;
   /** The engine's state was changed by us: what was collected is stale. */
   stale(): void;
 }
@@ -71,6 +73,10 @@ export function createExecutors(ports: ExecutorPorts): Executors {
     promote: ({ node }) => engine.nodeUpdate(node, { role: 'manager' }),
     demote: ({ node }) => engine.nodeUpdate(node, { role: 'worker' }),
     remove: ({ node, force }) => engine.nodeRemove(node, force),
+    rename: async ({ from, to }) => {
+      await ports.remember({ renamedFrom: from });
+      await ports.rename(to);
+    },
     'make-image': ({ image }) => ports.makeImage(image),
   };
 }

@@ -26,4 +26,11 @@ export class KeptMemory {
     this.#writing = done.catch(() => undefined);
     return done;
   }
+
+  /** On a disk that takes nothing any more the change counts all the same, until the next start. */
+  async changeIfPossible(part: Partial<Memory>): Promise<void> {
+    await this.change(part).catch(() => {
+      this.#now = { ...this.#now, ...part };
+    });
+  }
 }

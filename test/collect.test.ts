@@ -32,6 +32,7 @@ async function leaderOf() {
     meshVersion: () => undefined,
     meshApplied: () => undefined,
     rebalanceAsked: () => false,
+    mayRename: () => false,
   });
   return { clock, collector, engine, nodes, own };
 }

@@ -17,7 +17,9 @@ export function agentCommand(): Command {
   command.action(async (_options, self: Command) => {
     for (const flag of SMALL) setFlagsFromString(flag);
     const options = self.optsWithGlobals<CommonOptions>();
-    const config = await configOf(options);
+    const { loadAgentConfig } = await import('../config.ts');
+    const chosen = options.config ?? process.env['PI_SWARM_CONFIG'];
+    const config = chosen ? await configOf(options) : await loadAgentConfig();
     const { runAgent } = await import('../run-agent.ts');
     await runAgent(options.socket === undefined ? config : { ...config, socket: options.socket });
   });

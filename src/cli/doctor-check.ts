@@ -1,5 +1,5 @@
 /** What `doctor` finds out (facts) and what it makes of it (checks). */
-import type { Snapshot } from '../core/snapshot.ts';
+import type { Notice, Snapshot } from '../core/snapshot.ts';
 
 export type Verdict = 'ok' | 'warning' | 'error';
 
@@ -57,6 +57,8 @@ export interface DoctorFacts {
   kernel: Record<KernelFeature, boolean | undefined>;
   memoryCgroup: 'v1' | 'v2' | 'off' | undefined;
   machineId: string | undefined;
+  /** What the first boot of the card image found; empty elsewhere. */
+  bootNotices?: Notice[];
   agentPort: number;
   ports: PortFacts[];
   interfaces: { name: string; address: string; multicast?: boolean }[];

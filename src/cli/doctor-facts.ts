@@ -6,6 +6,7 @@ import { type Config, parseConfig } from '../config.ts';
 import { fetchSnapshot } from '../control/client.ts';
 import { messageOf } from '../errors.ts';
 import { readSecretFile } from '../io/secret.ts';
+import { readNotices } from '../machine/boot-notices.ts';
 import { BUILT_MS } from '../version.ts';
 import type { DoctorFacts, EngineFacts } from './doctor-check.ts';
 import { kernelFeatures, memoryCgroup } from './doctor-kernel.ts';
@@ -55,6 +56,7 @@ export async function collectFacts(options: CommonOptions): Promise<DoctorFacts>
     kernel,
     memoryCgroup: cgroup,
     machineId: (await text('/etc/machine-id'))?.trim(),
+    bootNotices: await readNotices(),
     agentPort: config.port,
     ports,
     interfaces,

@@ -6,7 +6,8 @@ const FREE_MIN_MB = 200;
 const FREE_SCARCE_SHARE = 0.1;
 
 export function machineChecks(facts: DoctorFacts): Check[] {
-  return [root, system, node, clock, machineId, config, secret, stateDir, disk].map(check => check(facts));
+  const checks = [root, system, node, clock, machineId, config, secret, stateDir, disk].map(check => check(facts));
+  return [...checks, ...bootFiles(facts)];
 }
 
 function root({ root }: DoctorFacts): Check {
@@ -92,6 +93,12 @@ function stateDir({ stateDir }: DoctorFacts): Check {
   if (!exists) return ok('state', `${path} will be made at the first start`);
   if (mode === undefined || (mode & 0o077) === 0) return ok('state', `${path} is for root only`);
   return error('state', `others may look into ${path} (mode ${octal(mode)})`, `sudo chmod 700 ${path}`);
+}
+
+/** Mistakes on the boot partition, as the last start found them; the agent's own file is checked anew, as the configuration. */
+function bootFiles({ bootNotices = [] }: DoctorFacts): Check[] {
+  const others = bootNotices.filter(({ text }) => !text.includes('/pi-swarm.yaml:'));
+  return others.map(({ text, cure }) => error('boot-files', text, cure ?? 'docs/image.md says what belongs there.'));
 }
 
 function disk({ stateDir }: DoctorFacts): Check {

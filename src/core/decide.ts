@@ -4,6 +4,7 @@ import { nurse } from './health.ts';
 import { delistedBy, goodbye, hasList, REMOVED_GRACE_MS, tend } from './leaving.ts';
 import { forget, manage } from './managers.ts';
 import { advance, rescue } from './moving.ts';
+import { rename } from './names.ts';
 import { activePeers, type World } from './observe.ts';
 import { patienceOf } from './patience.ts';
 import { rebalance } from './rebalance.ts';
@@ -57,7 +58,7 @@ function outside(world: World): Decision {
     case 'shutdown':
       return { rule: 'L1', why: 'it is in no swarm', steps: [], mayStop: true };
     case 'stay':
-      return makeImage(world) ?? form(world);
+      return rename(world) ?? makeImage(world) ?? form(world);
   }
 }
 

@@ -169,8 +169,14 @@ function patience(world: World): Notice[] {
 }
 
 function machine(world: World): Notice[] {
-  const { vitals, address } = world.self;
+  const { vitals, address, name } = world.self;
   const result: Notice[] = [];
+  const { renamedFrom } = world.memory;
+  if (renamedFrom !== undefined && renamedFrom !== name) {
+    const text = `This Pi is called ${name}, because another Pi of the cluster is called ${renamedFrom}.`;
+    const cure = 'To give it another name: sudo hostnamectl set-hostname NAME, then reboot.';
+    result.push({ severity: 'info', kind: 'renamed', text, cure });
+  }
   // What has lasted is told of all Pis at once (`core/unwell`).
   const lasts = ailmentOf(world.care, 'nodeId' in world.swarm ? world.swarm.nodeId : '');
   if (address === undefined) {

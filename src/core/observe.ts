@@ -96,6 +96,8 @@ export interface Facts {
   settings?: SwarmSettings;
   /** Somebody waits for `pi-swarm rebalance`: it need not have been calm for long. */
   rebalanceAsked?: true;
+  /** On the card image, where all Pis begin alike: it may take another name than it was given. */
+  mayRename?: true;
   /** Swarm node ids on which tasks still run, also those that were told to stop. */
   busyNodes?: string[];
   /** Version of the table of published ports, on managers that made one. */

@@ -46,6 +46,8 @@ export type Step =
   | ({ action: 'promote' } & NodeRef)
   | ({ action: 'demote' } & NodeRef)
   | ({ action: 'remove'; force: boolean } & NodeRef)
+  /** Another Pi has this one's name: take that one. The agent is started anew. */
+  | { action: 'rename'; from: string; to: string }
   /** Make an image that every Pi should have (whoami). */
   | { action: 'make-image'; image: string };
 
@@ -102,6 +104,8 @@ export function sentence(step: Step): string {
       return `tune the swarm: dispatcher heartbeat ${step.dispatcherHeartbeatMs} ms`;
     case 'label':
       return `label ${step.name}`;
+    case 'rename':
+      return `rename ${step.from} to ${step.to}`;
     case 'make-image':
       return `make image ${step.image}`;
     case 'move':

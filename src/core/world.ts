@@ -222,5 +222,7 @@ export interface Memory {
   swarmNodeId?: string;
   /** F3: this Pi led its swarm when it gave way to that one, and sees it through though it may lose its majority by it. */
   yieldingTo?: string;
+  /** The name it gave up, because another Pi of the cluster had it. */
+  renamedFrom?: string;
   intent: Intent;
 }

@@ -18,7 +18,7 @@ const SLEEP_MS_MAX = 2 ** 31 - 1;
 /** No date after this is believed from a file or a peer: the end of our own certificates. */
 const BELIEVABLE_MS_MAX = Date.UTC(2099, 11, 31);
 /** Made by systemd-timesyncd, the image's time client, once a time server has answered. */
-const SYNCHRONISED_FILE = '/run/systemd/timesync/synchronized';
+export const SYNCHRONISED_FILE = '/run/systemd/timesync/synchronized';
 
 export interface ClockOptions {
   stateDir: string;

@@ -20,6 +20,7 @@ const CHECKS: { [Field in keyof Required<Memory>]: (value: unknown) => boolean }
   swarmId: isTextIfAny,
   swarmNodeId: isTextIfAny,
   yieldingTo: isTextIfAny,
+  renamedFrom: isTextIfAny,
   intent: value => INTENTS.includes(value),
 };
 

@@ -63,6 +63,15 @@ const cases: [name: string, verdict: Check['verdict'], change: Change, cure: Reg
   ['clock', 'warning', it => (it.wallMs = 0), /timedatectl/],
   ['machine-id', 'warning', it => (it.machineId = 'uninitialized'), /systemd-machine-id-setup/],
   ['machine-id', 'warning', it => (it.machineId = undefined), /systemd-machine-id-setup/],
+  [
+    'boot-files',
+    'error',
+    it =>
+      (it.bootNotices = [
+        { severity: 'error', kind: 'boot-file', text: 'user-data:1:1: what', cure: 'cloud-init clean' },
+      ]),
+    /cloud-init clean/,
+  ],
   ['config', 'error', it => (it.configProblem = '/etc/pi-swarm/config.yaml:3:1: what is this'), /config\.md/],
   ['secret', 'warning', it => (it.secret.state = 'absent'), /join TOKEN/],
   ['secret', 'error', it => (it.secret.mode = 0o100644), /chmod 600 \/etc\/pi-swarm\/secret/],

@@ -128,6 +128,7 @@ export class SimPi {
       meshVersion: view => feed.versionOf(view),
       meshApplied: () => feed.applied(),
       rebalanceAsked: () => false,
+      mayRename: () => false,
     });
   }
 
@@ -139,6 +140,7 @@ export class SimPi {
       wish: this.#sim.wish,
       address: () => this.engine.address,
       remember: change => this.#remember(change),
+      rename: async () => {},
       makeImage: async () => {},
       stale: () => collector.stale('engine'),
     });
