@@ -22,8 +22,8 @@ const away = AWAY.map(name => `test/lab/${name}.test.ts`);
 export default defineConfig({
   test: {
     // A test that hangs says so itself, long before the runner's own limit.
-    testTimeout: 20_000,
-    hookTimeout: 60_000,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
     teardownTimeout: 30_000,
     retry: 0,
     globalSetup: 'test/guard/set-up.ts',
