@@ -8,6 +8,9 @@ import { runningWhenEnded, type TaskLife, TaskWatch, type Watched } from './task
 
 /** What the outcome of a planned change has to be shown with. */
 export const REQUESTS_MIN = 2_000;
+/** Each answer of whoami is a process; what waits because all cores are busy with them is not lost. */
+const RATE_PER_SECOND = 60;
+const ANSWER_MS = 15_000;
 const STORY_BEFORE_MS = 3_000;
 const STORY_LINES_MAX = 80;
 
@@ -46,7 +49,9 @@ export async function underLoad(
     await Promise.all(loads.map(load => load.ask(asked)));
   };
   try {
-    for (const { service: _, ...options } of services) loads.push(await Load.start(lab, { ...options, pis }));
+    for (const { service: _, ...options } of services) {
+      loads.push(await Load.start(lab, { ratePerSecond: RATE_PER_SECOND, timeoutMs: ANSWER_MS, ...options, pis }));
+    }
     await loads[0]?.sent(100);
     await work({
       drop: pi => {

@@ -20,7 +20,7 @@ import { expectUnnoticed, type Traffic, underLoad } from './load.ts';
 
 const DRAIN_TIMEOUT_S = 20;
 const REPLICAS = 4;
-const LOADS = [{ service: 'whoami', port: 80, ratePerSecond: 120 }];
+const LOADS = [{ service: 'whoami', port: 80, ratePerSecond: 60 }];
 
 describeOnNamespaces('a Pi with systemd', () => {
   const lab = useLab(oneCluster({ init: 'systemd', config: { drainTimeout: `${DRAIN_TIMEOUT_S}s` } }));
