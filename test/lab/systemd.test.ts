@@ -83,7 +83,7 @@ describeOnNamespaces('a Pi with systemd', () => {
       for (const verb of ['restart', 'try-restart']) {
         const began = performance.now();
         await systemctl(pi, verb, 'pi-swarm');
-        expect(performance.now() - began).toBeLessThan(15_000);
+        expect(performance.now() - began).toBeLessThan(40_000);
       }
     });
     expectUnnoticed(outcome, { whoami: REPLICAS });
@@ -149,7 +149,7 @@ describeOnNamespaces('a Pi with systemd', () => {
       expect(agentLog(pi)).toMatch(/the Pi shuts down: letting its work move first/);
       expect(ended(pi).slice(-4)).toEqual(['pi-swarm', 'docker', 'containerd', 'lab-network']);
       await answersEverywhere(lab(), lab().pis(), containersOf(await everywhere()));
-    }, 180_000);
+    }, 240_000);
   }
 
   it('asks systemd for the time that it may need, where the unit allows less', async () => {
