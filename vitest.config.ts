@@ -49,7 +49,7 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'away', include: away, fileParallelism: false, testTimeout: 240_000, hookTimeout: 180_000 },
+        test: { name: 'away', include: away, fileParallelism: false, testTimeout: 400_000, hookTimeout: 180_000 },
       },
       {
         extends: true,

@@ -9,7 +9,7 @@ import { runningWhenEnded, type TaskLife, TaskWatch, type Watched } from './task
 /** What the outcome of a planned change has to be shown with. */
 export const REQUESTS_MIN = 2_000;
 /** Each answer of whoami is a process; what waits because all cores are busy with them is not lost. */
-const RATE_PER_SECOND = 60;
+const RATE_PER_SECOND = 40;
 const ANSWER_MS = 15_000;
 const STORY_BEFORE_MS = 3_000;
 const STORY_LINES_MAX = 80;
@@ -61,7 +61,7 @@ export async function underLoad(
       add: pi => ask([...asked, pi]),
       note: text => watch.note(text),
     });
-    await loads[0]?.sent(REQUESTS_MIN);
+    await loads[0]?.sent(REQUESTS_MIN, 200_000);
     for (const [index, { service }] of services.entries()) {
       const result = await loads[index]?.stop();
       if (result !== undefined) results[service] = result;

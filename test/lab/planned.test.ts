@@ -22,10 +22,10 @@ import { docker, useLab, waitFor } from './harness.ts';
 import { expectUnnoticed, type ServiceLoad, summaryOf, underLoad } from './load.ts';
 
 const LOADS: ServiceLoad[] = [
-  { service: 'whoami', port: 80, ratePerSecond: 60 },
-  { service: 'one', port: 81, ratePerSecond: 20 },
-  { service: 'everywhere', port: 82, ratePerSecond: 10 },
-  { service: 'kept', port: 83, ratePerSecond: 20, keepAliveClients: 3 },
+  { service: 'whoami', port: 80, ratePerSecond: 40 },
+  { service: 'one', port: 81, ratePerSecond: 14 },
+  { service: 'everywhere', port: 82, ratePerSecond: 7 },
+  { service: 'kept', port: 83, ratePerSecond: 14, keepAliveClients: 3 },
 ];
 const REPLICAS = 5;
 /** Answers any number of requests on one connection, which whoami's server does not. SIGTERM ends it and all connections. */

@@ -20,7 +20,7 @@ import { expectUnnoticed, type Traffic, underLoad } from './load.ts';
 
 const DRAIN_TIMEOUT_S = 20;
 const REPLICAS = 4;
-const LOADS = [{ service: 'whoami', port: 80, ratePerSecond: 60 }];
+const LOADS = [{ service: 'whoami', port: 80, ratePerSecond: 40 }];
 
 describeOnNamespaces('a Pi with systemd', () => {
   const lab = useLab(oneCluster({ init: 'systemd', config: { drainTimeout: `${DRAIN_TIMEOUT_S}s` } }));
@@ -149,7 +149,7 @@ describeOnNamespaces('a Pi with systemd', () => {
       expect(agentLog(pi)).toMatch(/the Pi shuts down: letting its work move first/);
       expect(ended(pi).slice(-4)).toEqual(['pi-swarm', 'docker', 'containerd', 'lab-network']);
       await answersEverywhere(lab(), lab().pis(), containersOf(await everywhere()));
-    }, 240_000);
+    }, 400_000);
   }
 
   it('asks systemd for the time that it may need, where the unit allows less', async () => {
