@@ -18,6 +18,7 @@ import {
   type Task,
 } from './cluster.ts';
 import { dockerOf, useLab, waitFor } from './harness.ts';
+import { GENTLY } from './load.ts';
 
 type Phase = 'pause' | 'surge' | 'block';
 
@@ -95,7 +96,7 @@ describeOnNamespaces('an agent that is killed while a Pi leaves', () => {
     it(`the ${whose} in the phase ${wanted}: it ends clean, and no request fails`, async ({ annotate }) => {
       const { leader, going } = await ready();
       const rest = others(lab(), going);
-      const load = await Load.start(lab(), { pis: rest });
+      const load = await Load.start(lab(), { ...GENTLY, pis: rest });
       try {
         const victim = whose === 'own' ? going : leader;
         const pid = agentPid(lab(), victim);

@@ -9,8 +9,7 @@ import { runningWhenEnded, type TaskLife, TaskWatch, type Watched } from './task
 /** What the outcome of a planned change has to be shown with. */
 export const REQUESTS_MIN = 2_000;
 /** Each answer of whoami is a process; what waits because all cores are busy with them is not lost. */
-const RATE_PER_SECOND = 40;
-const ANSWER_MS = 15_000;
+export const GENTLY = { ratePerSecond: 40, timeoutMs: 15_000 };
 const STORY_BEFORE_MS = 3_000;
 const STORY_LINES_MAX = 80;
 
@@ -50,7 +49,7 @@ export async function underLoad(
   };
   try {
     for (const { service: _, ...options } of services) {
-      loads.push(await Load.start(lab, { ratePerSecond: RATE_PER_SECOND, timeoutMs: ANSWER_MS, ...options, pis }));
+      loads.push(await Load.start(lab, { ...GENTLY, ...options, pis }));
     }
     await loads[0]?.sent(100);
     await work({
