@@ -20,8 +20,8 @@ export interface Machine {
 }
 
 const GIB = 1024 ** 3;
-/** What a Pi does in seconds takes minutes here; the waits of initramfs and systemd are made for boards. */
-const PATIENCE = 'rootdelay=600 systemd.default_timeout_start_sec=1800 systemd.default_device_timeout_sec=1800';
+/** What a Pi does in seconds takes minutes here; the waits of systemd are made for boards. (`rootdelay` would only sleep.) */
+const PATIENCE = 'systemd.default_timeout_start_sec=1800 systemd.default_device_timeout_sec=1800';
 
 const common = (firmware: Firmware, pi: VirtualPi, console: string): string[] => [
   ...['-kernel', firmware.kernel, '-initrd', firmware.initrd],
