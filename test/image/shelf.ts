@@ -3,7 +3,7 @@
  * of its own. Nothing of this machine's network is touched, and nothing stays when it is closed.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { command, commandOk } from '../../src/lab/process.ts';
 import type { Machine } from './machines.ts';
@@ -13,6 +13,7 @@ const BRIDGE = 'lan';
 const LAPTOP = `${NETWORK}.1`;
 const CONSOLE_SHOWN = 40;
 const EVERY_MS = 3_000;
+const CONNECT_MS = 5 * 60_000;
 
 export interface VirtualPi {
   name: string;
@@ -26,6 +27,7 @@ export class Shelf {
   readonly directory: string;
   readonly #machine: Machine;
   readonly #running = new Map<string, ChildProcess>();
+  readonly #connections = new Map<string, ChildProcess>();
   #network: ChildProcess | undefined;
   #dhcp: ChildProcess | undefined;
 
@@ -102,26 +104,46 @@ export class Shelf {
   async powerCut(pi: VirtualPi): Promise<void> {
     const child = this.#running.get(pi.name);
     this.#running.delete(pi.name);
-    await end(child);
+    await stop(child);
+    await stop(this.#connections.get(pi.name));
   }
 
   /** On the Pi, as root. @throws when it does not answer or the command fails */
   async on(pi: VirtualPi, script: string, timeoutMs = 120_000): Promise<string> {
+    await this.#connect(pi);
+    return commandOk(this.#ssh(pi, ['-o', 'ControlMaster=no'], ['sudo sh -s']), { stdin: script, timeoutMs });
+  }
+
+  /** One connection for all commands: in emulation, an exchange of keys alone takes a Pi half a minute. */
+  async #connect(pi: VirtualPi): Promise<void> {
+    if (alive(this.#connections.get(pi.name))) return;
+    const socket = this.#controlPath(pi);
+    rmSync(socket, { force: true });
+    const [file = '', ...words] = this.#ssh(pi, ['-M', '-N'], []);
+    const log = openSync(`${this.directory}/${pi.name}.ssh.log`, 'w');
+    const child = spawn(file, words, { stdio: ['ignore', log, log] });
+    closeSync(log);
+    this.#connections.set(pi.name, child);
+    const end = performance.now() + CONNECT_MS;
+    while (!existsSync(socket)) {
+      if (!alive(child) || performance.now() > end) {
+        await stop(child);
+        throw new Error(`no ssh: ${readFileSync(`${this.directory}/${pi.name}.ssh.log`, 'utf8').trim()}`);
+      }
+      await sleep(100);
+    }
+  }
+
+  #controlPath(pi: VirtualPi): string {
+    return `${this.directory}/${pi.name}.ssh`;
+  }
+
+  #ssh(pi: VirtualPi, words: string[], command: string[]): [string, ...string[]] {
     const options = [
-      'StrictHostKeyChecking=no',
-      'UserKnownHostsFile=/dev/null',
-      'ConnectTimeout=60',
-      'LogLevel=ERROR',
-      'BatchMode=yes',
-    ];
-    const ssh = [
-      'ssh',
-      '-i',
-      `${this.directory}/key`,
-      ...options.flatMap(option => ['-o', option]),
-      `pi@${pi.address}`,
-    ];
-    return commandOk(this.#inside([...ssh, 'sudo sh -s']), { stdin: script, timeoutMs });
+      ...['StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR', 'BatchMode=yes'],
+      ...['ConnectTimeout=60', 'ServerAliveInterval=60', `ControlPath=${this.#controlPath(pi)}`],
+    ].flatMap(option => ['-o', option]);
+    return this.#inside(['ssh', '-i', `${this.directory}/key`, ...options, ...words, `pi@${pi.address}`, ...command]);
   }
 
   /** From the laptop, that is from outside of all Pis. */
@@ -134,7 +156,7 @@ export class Shelf {
    * @throws with the end of the consoles, when it takes longer than `limitMs`
    */
   async until<T>(what: string, limitMs: number, fact: () => Promise<T | undefined | false>): Promise<T> {
-    const end = performance.now() + limitMs;
+    const begin = performance.now();
     let last = 'it is not so';
     for (;;) {
       for (const [name, { exitCode, signalCode }] of this.#running) {
@@ -142,11 +164,15 @@ export class Shelf {
       }
       try {
         const value = await fact();
-        if (value !== undefined && value !== false) return value;
+        if (value !== undefined && value !== false) {
+          console.log(`${Math.round((performance.now() - begin) / 1000)} s: ${what}`);
+          return value;
+        }
       } catch (error) {
         last = error instanceof Error ? error.message : String(error);
       }
-      if (performance.now() > end) throw this.#failed(`not within ${Math.round(limitMs / 1000)} s: ${last}`, what);
+      if (performance.now() - begin > limitMs)
+        throw this.#failed(`not within ${Math.round(limitMs / 1000)} s: ${last}`, what);
       await sleep(EVERY_MS);
     }
   }
@@ -165,15 +191,18 @@ export class Shelf {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#running.values()].map(end));
+    await Promise.all([...this.#running.values(), ...this.#connections.values()].map(stop));
     this.#running.clear();
-    await end(this.#dhcp);
-    await end(this.#network);
+    await stop(this.#dhcp);
+    await stop(this.#network);
   }
 }
 
-async function end(child: ChildProcess | undefined): Promise<void> {
-  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+const alive = (child: ChildProcess | undefined): child is ChildProcess =>
+  child !== undefined && child.exitCode === null && child.signalCode === null;
+
+async function stop(child: ChildProcess | undefined): Promise<void> {
+  if (!alive(child)) return;
   const gone = new Promise(resolve => child.once('close', resolve));
   child.kill('SIGKILL');
   await gone;
