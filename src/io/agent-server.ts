@@ -157,7 +157,7 @@ export class AgentServer {
   #onHandshakeError(error: Error, socket: TLSSocket): void {
     const refused = handshakeRefusal(error, socket);
     const problem =
-      refused?.message ?? 'it broke off the handshake: it has another secret, or is no Pi of a cluster at all';
+      refused?.message ?? 'it broke off the handshake: it has another secret, is no Pi of a cluster, or is very busy';
     this.#options.refusals.note(refused?.reason ?? 'handshake', plainAddress(socket.remoteAddress), problem);
     socket.destroy();
   }

@@ -8,7 +8,7 @@ import type { Clock } from '../ports.ts';
 import type { Cluster } from './cluster.ts';
 import { readJson } from './http-json.ts';
 import type { Identity } from './identity.ts';
-import { ANSWER_BYTES_MAX, CONNECT_TIMEOUT_MS } from './peer-protocol.ts';
+import { ANSWER_BYTES_MAX, CONNECT_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS } from './peer-protocol.ts';
 import { authenticate, handshakeRefusal, type PeerIdentity, tlsOptions } from './pki.ts';
 
 /** Client connections nobody used for so long are closed by us, well before the server would: no request meets a closing door. */
@@ -92,10 +92,12 @@ class PeerAgent extends Agent {
       } else socket.destroy();
       callback?.(handshakeRefusal(error, socket) ?? error, socket);
     };
-    const limit = setTimeout(
-      () => finish(new Error(`no connection within ${CONNECT_TIMEOUT_MS} ms`)),
-      CONNECT_TIMEOUT_MS,
-    );
+    const within = (ms: number) => setTimeout(() => finish(new Error(`no connection within ${ms} ms`)), ms);
+    let limit = within(CONNECT_TIMEOUT_MS);
+    socket.once('connect', () => {
+      clearTimeout(limit);
+      limit = within(HANDSHAKE_TIMEOUT_MS);
+    });
     socket.setNoDelay(true);
     socket.once('secureConnect', () => {
       try {

@@ -1,8 +1,28 @@
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { NotFoundError, PeerError, RefusedError } from '../../src/errors.ts';
 import type { TlsPeersOptions } from '../../src/io/peers.ts';
 import { until } from './netns.ts';
 import { certificateOf, makeCluster, makeIdentity, systemClock, TestPi } from './peers-helper.ts';
+
+/** Hands on what comes from `port` only after a while. */
+async function slowRelay(port: number, delayMs: number): Promise<{ port: number; close(): void }> {
+  const sockets = new Set<Socket>();
+  const server = createServer(near => {
+    const far = connect(port, '127.0.0.1');
+    for (const socket of [near, far]) sockets.add(socket.on('error', () => {}));
+    near.pipe(far);
+    far.on('data', chunk => setTimeout(() => near.write(chunk), delayMs));
+    far.on('close', () => setTimeout(() => near.destroy(), delayMs));
+    near.on('close', () => far.destroy());
+  });
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const close = (): void => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  };
+  return { port: (server.address() as AddressInfo).port, close };
+}
 
 describe('peers over real TLS on loopback', () => {
   const pis: TestPi[] = [];
@@ -49,6 +69,18 @@ describe('peers over real TLS on loopback', () => {
       from.say({ candidate: from.id });
       await until('the news arrives', () => to.peers.list()[0]?.status.candidate === from.id);
       expect(performance.now() - saidMs).toBeLessThan(1500);
+    }
+  });
+
+  it('meet although one of them is so busy that it takes seconds to prove who it is', async () => {
+    const [a, b] = [await pi(), await pi()];
+    const relay = await slowRelay(b.port, 2_500);
+    try {
+      a.hintAt(relay.port);
+      await met(a, b);
+      expect(b.peers.refusals().count).toBe(0);
+    } finally {
+      relay.close();
     }
   });
 
