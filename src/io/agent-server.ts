@@ -12,10 +12,11 @@ import type { Clock } from '../ports.ts';
 import type { Cluster } from './cluster.ts';
 import { plainAddress, sendError } from './http-json.ts';
 import type { Identity } from './identity.ts';
+import { HANDSHAKE_TIMEOUT_MS } from './peer-protocol.ts';
 import { authenticate, handshakeRefusal, type PeerIdentity, tlsOptions } from './pki.ts';
 import type { Refusals } from './refusals.ts';
 
-/** For the TLS handshake, and again for a request's headers. */
+/** For a request's headers, and for what is on its way. */
 const SLOW_MS = 5000;
 const CHECK_EVERY_MS = 1000;
 const HEADER_BYTES_MAX = 8 * 1024;
@@ -63,7 +64,7 @@ export class AgentServer {
       ...tlsOptions(options.cluster, options.identity, options.certificate),
       // Browsers have no certificate, and a wrong one shall be told what is wrong: judged in #settle, by our own clock.
       rejectUnauthorized: false,
-      handshakeTimeout: SLOW_MS,
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS + SLOW_MS,
       headersTimeout: SLOW_MS,
       // Each route limits its own bodies: a build context may take minutes.
       requestTimeout: 0,

@@ -170,11 +170,11 @@ export class PeerChannel {
         method: 'POST',
         headers: { 'Content-Type': 'application/json', 'Content-Length': body.length },
       });
-      const stopLimits = limit(request, options, host);
       const fail = (error: unknown): void => {
         stopLimits();
         reject(reasonOf(error, host, port));
       };
+      const stopLimits = limit(request, options, host, fail);
       request.once('error', fail);
       request.once('response', (response: IncomingMessage) => {
         readJson(response, ANSWER_BYTES_MAX, options.timeoutMs).then(answer => {
@@ -188,13 +188,26 @@ export class PeerChannel {
 }
 
 /** Ends the request when its time is over or its caller lost interest. Returns what calls that off. */
-function limit(request: ClientRequest, { timeoutMs, signal }: PostOptions, host: string): () => void {
-  const end = (why: string): void =>
-    void request.destroy(new PeerError(why, 'Is it switched on, and on this network?'));
-  const timer = setTimeout(() => end(`${host} did not answer within ${timeoutMs} ms`), timeoutMs);
+function limit(
+  request: ClientRequest,
+  { timeoutMs, signal }: PostOptions,
+  host: string,
+  fail: (error: PeerError) => void,
+): () => void {
+  const end = (why: string): void => {
+    const error = new PeerError(why, 'Is it switched on, and on this network?');
+    request.destroy(error);
+    // Without a connection yet, the request would say so only when there is one.
+    fail(error);
+  };
+  let timer: NodeJS.Timeout | undefined;
+  // From when there is a connection: making one has limits of its own.
+  request.once('socket', () => {
+    timer = setTimeout(() => end(`${host} did not answer within ${timeoutMs} ms`), timeoutMs);
+  });
   const onAbort = (): void => end(`the request to ${host} was called off`);
   signal?.addEventListener('abort', onAbort, { once: true });
-  if (signal?.aborted) onAbort();
+  if (signal?.aborted) queueMicrotask(onAbort);
   return () => {
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);

@@ -23,8 +23,11 @@ export const ANSWER_BYTES_MAX = 4 * 1024 * 1024;
 export const BODY_TIMEOUT_MS = 5000;
 /** For TCP: nobody is that far away. */
 export const CONNECT_TIMEOUT_MS = 2000;
-/** For TLS after that: a Pi that has just been switched on computes for seconds, and giving up makes both begin anew. */
-export const HANDSHAKE_TIMEOUT_MS = 5000;
+/**
+ * For TLS after that. A Pi that has just been switched on computes for seconds, and who gives up makes both begin anew, with more
+ * to do than before: three of them kept each other from meeting for minutes.
+ */
+export const HANDSHAKE_TIMEOUT_MS = 10_000;
 export const COMMAND_TIMEOUT_MS = 10_000;
 export const PEERS_MAX = 1024;
 export const GOSSIP_MAX = 64;

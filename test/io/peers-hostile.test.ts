@@ -220,7 +220,7 @@ describe('an agent among strangers', () => {
     garbage.on('error', () => {}).on('close', () => closed.push('garbage'));
     garbage.resume();
     garbage.write(Buffer.alloc(2000, 0xa5));
-    await until('all three are gone', () => closed.length === 3, 15_000);
+    await until('all three are gone', () => closed.length === 3, 30_000);
     clearInterval(drip);
     expect(closed[0]).toBe('garbage');
     const peer = await make(cluster);

@@ -5,15 +5,14 @@ import type { TlsPeersOptions } from '../../src/io/peers.ts';
 import { until } from './netns.ts';
 import { certificateOf, makeCluster, makeIdentity, systemClock, TestPi } from './peers-helper.ts';
 
-/** Hands on what comes from `port` only after a while. */
+/** The first word of each connection from `port` comes only after a while. */
 async function slowRelay(port: number, delayMs: number): Promise<{ port: number; close(): void }> {
   const sockets = new Set<Socket>();
   const server = createServer(near => {
     const far = connect(port, '127.0.0.1');
     for (const socket of [near, far]) sockets.add(socket.on('error', () => {}));
     near.pipe(far);
-    far.on('data', chunk => setTimeout(() => near.write(chunk), delayMs));
-    far.on('close', () => setTimeout(() => near.destroy(), delayMs));
+    far.once('readable', () => setTimeout(() => far.pipe(near), delayMs));
     near.on('close', () => far.destroy());
   });
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
@@ -74,7 +73,7 @@ describe('peers over real TLS on loopback', () => {
 
   it('meet although one of them is so busy that it takes seconds to prove who it is', async () => {
     const [a, b] = [await pi(), await pi()];
-    const relay = await slowRelay(b.port, 2_500);
+    const relay = await slowRelay(b.port, 6_000);
     try {
       a.hintAt(relay.port);
       await met(a, b);
