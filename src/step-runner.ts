@@ -55,6 +55,8 @@ export class StepRunner {
         if (target !== undefined) this.#failing.delete(target);
         ports.done(step, ports.now() - startMs);
       } catch (error) {
+        // The agent is told to stop: whether the step came to something is seen at the next start.
+        if (signal.aborted) return 1;
         ports.done(step, ports.now() - startMs, error);
         if (target === undefined) {
           this.#failures = { plan, count: this.#failures.plan === plan ? this.#failures.count + 1 : 1 };

@@ -54,6 +54,20 @@ describe('a step that fails', () => {
     expect(bench.runner.failing(bench.nowMs)).toEqual({ web: bench.nowMs + 500 });
   });
 
+  it('is not called a failure when it was the agent that was told to stop', async () => {
+    const stop = new AbortController();
+    const said: unknown[] = [];
+    await new StepRunner().run(decided(end('web')), stop.signal, {
+      now: () => 0,
+      execute: async () => {
+        stop.abort();
+        throw new Error('aborted');
+      },
+      done: (_step, _ms, error) => void said.push(error),
+    });
+    expect(said).toEqual([]);
+  });
+
   it('ends the turn where the next one builds on it', async () => {
     const bench = new Bench();
     bench.refused.add('leave the swarm');
