@@ -88,10 +88,12 @@ function withoutMachine(words) {
 async function vitest(project) {
   const file = `${results}/${project}.json`;
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
+  // Each test of the image goes on where the one before it ended.
+  const bail = project === 'image' ? ['--bail=1'] : [];
   const directory = join(tmpdir(), `pisw-${randomBytes(4).toString('hex')}`);
   const code = await inherit(
     bin('vitest'),
-    ['run', '--project', project, '--passWithNoTests', ...reporters],
+    ['run', '--project', project, '--passWithNoTests', ...bail, ...reporters],
     PARTS[project].limitMs,
     { PI_SWARM_TESTS_DIRECTORY: directory },
   );

@@ -1,5 +1,5 @@
 /** A card as a person makes it: with `pi-swarm flash`, into a file. */
-import { truncateSync } from 'node:fs';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { command } from '../../src/lab/process.ts';
 
@@ -19,7 +19,10 @@ export interface CardWishes {
 
 /** The three cards of one test are of one cluster, whose secret the first of them makes. @throws with what flash says */
 export async function makeCard({ image, card, cardBytes, hostname, keyFile, home }: CardWishes): Promise<void> {
-  const settings = ['--hostname', hostname, '--cluster', 'shelf', '--ssh-key', keyFile];
+  // Three processors emulated by two: each is silent for seconds, and the swarm would give up one after the other.
+  const config = `${home}/pi-swarm.yaml`;
+  writeFileSync(config, 'dispatcherHeartbeat: 10s\n');
+  const settings = ['--hostname', hostname, '--cluster', 'shelf', '--ssh-key', keyFile, '--config', config];
   const environment = ['env', '-u', 'SUDO_USER', `HOME=${home}`, `XDG_CONFIG_HOME=${home}/.config`] as const;
   const words = [process.execPath, program, 'flash', '--yes', ...settings, image, card];
   const { code, stderr } = await command([...environment, ...words], { timeoutMs: 30 * 60_000 });
