@@ -214,7 +214,7 @@ function trust({ refusals, clockBehind }: NoticeContext): Notice[] {
       severity: 'info',
       kind: 'refused-peer',
       text: `${many}${from}: ${refusals.last.problem ?? refusals.last.reason}.`,
-      cure: 'If that is a Pi of yours, it has another cluster secret: `sudo pi-swarm join TOKEN` there (TOKEN from `pi-swarm invite` here).',
+      cure: 'Are all your Pis listed here? Then nothing needs to be done. One that is missing has another cluster secret: `sudo pi-swarm join TOKEN` there (TOKEN from `pi-swarm invite` here).',
     });
   }
   if (clockBehind) {
