@@ -44,7 +44,10 @@ export interface ChannelOptions extends PeerAddress {
 }
 
 export interface PostOptions {
+  /** From now on, a connection that has to be made included. One that is not there by then is made all the same, for the next request. */
   timeoutMs: number;
+  /** A new connection may take its own time (12 s at most) on top: nobody waits for the answer. */
+  patient?: boolean;
   signal?: AbortSignal | undefined;
 }
 
@@ -141,7 +144,7 @@ export class PeerChannel {
   }
 
   /**
-   * One JSON request. Connects when needed; the first use may therefore take the connection's time on top.
+   * One JSON request. Connects when needed.
    * @throws TrustError the other side is no Pi of this cluster
    * @throws AnotherPi it is one, but not the one that is expected there
    * @throws PeerError not reachable, too slow, hung up
@@ -161,6 +164,7 @@ export class PeerChannel {
 
   #exchange(path: string, body: Buffer, options: PostOptions): Promise<{ status: number; body: unknown }> {
     const { host, port } = this.#options;
+    if (options.signal?.aborted) return Promise.reject(new PeerError(`the request to ${host} was called off`));
     return new Promise((resolve, reject) => {
       const request = httpRequest({
         agent: this.#agent,
@@ -175,7 +179,8 @@ export class PeerChannel {
         reject(reasonOf(error, host, port));
       };
       const stopLimits = limit(request, options, host, fail);
-      request.once('error', fail);
+      // Node tells a request that waited for a connection more than once that there is none.
+      request.on('error', fail);
       request.once('response', (response: IncomingMessage) => {
         readJson(response, ANSWER_BYTES_MAX, options.timeoutMs).then(answer => {
           stopLimits();
@@ -190,7 +195,7 @@ export class PeerChannel {
 /** Ends the request when its time is over or its caller lost interest. Returns what calls that off. */
 function limit(
   request: ClientRequest,
-  { timeoutMs, signal }: PostOptions,
+  { timeoutMs, patient = false, signal }: PostOptions,
   host: string,
   fail: (error: PeerError) => void,
 ): () => void {
@@ -200,14 +205,17 @@ function limit(
     // Without a connection yet, the request would say so only when there is one.
     fail(error);
   };
-  let timer: NodeJS.Timeout | undefined;
-  // From when there is a connection: making one has limits of its own.
-  request.once('socket', () => {
-    timer = setTimeout(() => end(`${host} did not answer within ${timeoutMs} ms`), timeoutMs);
-  });
+  const within = (ms: number) => setTimeout(() => end(`${host} did not answer within ${ms} ms`), ms);
+  // Also where a request only waits for others' connections.
+  let timer = within(timeoutMs + (patient ? CONNECT_TIMEOUT_MS + HANDSHAKE_TIMEOUT_MS : 0));
+  if (patient) {
+    request.once('socket', () => {
+      clearTimeout(timer);
+      timer = within(timeoutMs);
+    });
+  }
   const onAbort = (): void => end(`the request to ${host} was called off`);
   signal?.addEventListener('abort', onAbort, { once: true });
-  if (signal?.aborted) queueMicrotask(onAbort);
   return () => {
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);

@@ -99,6 +99,8 @@ export class PeerDialer {
       this.#dials.delete(key);
     } catch (error) {
       this.#postpone(dial, this.#ports.isRefusal(error));
+      // To the end of the queue: who accepts and says nothing takes long, and others wait.
+      if (this.#dials.delete(key)) this.#dials.set(key, dial);
     } finally {
       dial.active = false;
       this.#active -= 1;

@@ -25,6 +25,12 @@ export interface TalkOptions {
   commands?: boolean;
 }
 
+interface Greeting {
+  /** Give a connection that has to be made its whole time: nobody waits. */
+  patient?: boolean;
+  signal?: AbortSignal | undefined;
+}
+
 export class PeerTalk {
   readonly address: PeerAddress;
   readonly #channel: PeerChannel;
@@ -42,9 +48,10 @@ export class PeerTalk {
    * Connects, proves who we are and learns who is there.
    * @throws TrustError @throws RefusedError no common protocol version @throws PeerError
    */
-  async greet(): Promise<NodeId> {
+  async greet({ patient = true, signal }: Greeting = {}): Promise<NodeId> {
     const ours = this.#hello();
-    const theirs = readHello(await this.#channel.post(PATH.hello, ours, { timeoutMs: BODY_TIMEOUT_MS }));
+    const options = { timeoutMs: BODY_TIMEOUT_MS, patient, signal };
+    const theirs = readHello(await this.#channel.post(PATH.hello, ours, options));
     const id = this.#channel.identity?.id;
     if (id === undefined || id !== theirs.id) {
       throw new TrustError('it claims to be another node than its key says', undefined, { reason: 'id-mismatch' });
@@ -59,28 +66,30 @@ export class PeerTalk {
    * @param make called after a hello, which may have made the other side new to us
    */
   async beat(make: (greetedAgain: boolean) => Beat, timeoutMs: number): Promise<Beat> {
-    return readBeat(await this.#afterHello(again => this.#channel.post(PATH.heartbeat, make(again), { timeoutMs })));
+    const exchange = (again: boolean) => this.#channel.post(PATH.heartbeat, make(again), { timeoutMs, patient: true });
+    return readBeat(await this.#afterHello(exchange, { patient: true }));
   }
 
   /** @throws PeerError, or what the peer threw */
   command(name: string, body: unknown, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<unknown> {
     const { timeoutMs = COMMAND_TIMEOUT_MS, signal } = options;
-    return this.#afterHello(() => this.#channel.post(PATH.command + name, body, { timeoutMs, signal }));
+    const exchange = () => this.#channel.post(PATH.command + name, body, { timeoutMs, signal });
+    return this.#afterHello(exchange, { patient: false, signal });
   }
 
   destroy(): void {
     this.#channel.destroy();
   }
 
-  async #afterHello(exchange: (greetedAgain: boolean) => Promise<unknown>): Promise<unknown> {
+  async #afterHello(exchange: (greetedAgain: boolean) => Promise<unknown>, greeting: Greeting): Promise<unknown> {
     const first = !this.#greeted;
-    if (first) await this.greet();
+    if (first) await this.greet(greeting);
     try {
       return await exchange(first);
     } catch (error) {
       if (!(error instanceof HelloFirst)) throw error;
     }
-    await this.greet();
+    await this.greet(greeting);
     try {
       return await exchange(true);
     } catch (error) {

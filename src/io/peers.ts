@@ -53,6 +53,8 @@ export class TlsPeers implements Peers {
   readonly #routes: PeerRoutes;
   readonly #table: PeerTable;
   readonly #links = new Map<NodeId, PeerLink>();
+  /** Whoever is greeted for the first time. */
+  readonly #dialling = new Set<PeerTalk>();
   readonly #linkPorts: LinkPorts;
   readonly #dialer: PeerDialer;
   readonly #own = new OwnStatus();
@@ -177,7 +179,7 @@ export class TlsPeers implements Peers {
     clearInterval(this.#ticker);
     clearTimeout(this.#push);
     this.#dialer.stop();
-    for (const link of this.#links.values()) link.destroy();
+    for (const one of [...this.#links.values(), ...this.#dialling]) one.destroy();
     this.#listeners.length = 0;
     await this.server.close();
   }
@@ -219,6 +221,7 @@ export class TlsPeers implements Peers {
   async #connect(address: PeerAddress): Promise<void> {
     const { credentials } = this.#linkPorts;
     const talk = new PeerTalk({ credentials, address, hello: () => this.#hello() });
+    this.#dialling.add(talk);
     try {
       const id = await talk.greet();
       if (id === this.#selfId || this.#stopped) {
@@ -236,6 +239,8 @@ export class TlsPeers implements Peers {
       talk.destroy();
       if (isRefusal(error)) this.#noteRefused(error, address);
       throw error;
+    } finally {
+      this.#dialling.delete(talk);
     }
   }
 

@@ -116,8 +116,8 @@ export class Shelf {
 
   /** One connection for all commands: in emulation, an exchange of keys alone takes a Pi half a minute. */
   async #connect(pi: VirtualPi): Promise<void> {
-    if (alive(this.#connections.get(pi.name))) return;
     const socket = this.#controlPath(pi);
+    if (alive(this.#connections.get(pi.name)) && existsSync(socket)) return;
     rmSync(socket, { force: true });
     const [file = '', ...words] = this.#ssh(pi, ['-M', '-N'], []);
     const log = openSync(`${this.directory}/${pi.name}.ssh.log`, 'w');
