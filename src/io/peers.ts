@@ -224,14 +224,8 @@ export class TlsPeers implements Peers {
     this.#dialling.add(talk);
     try {
       const id = await talk.greet();
-      if (id === this.#selfId || this.#stopped) {
-        talk.destroy();
-        return;
-      }
-      const beat = await talk.beat(
-        () => this.#own.beatFor(undefined, this.#options.clock.wall()),
-        FIRST_BEAT_TIMEOUT_MS,
-      );
+      if (id === this.#selfId || this.#stopped) return talk.destroy();
+      const beat = await talk.beat(() => this.#beatFor(undefined), FIRST_BEAT_TIMEOUT_MS);
       const entry = this.#onBeat(id, beat);
       if (!entry || this.#stopped) throw new PeerError(`${address.host} says nothing of itself yet`);
       this.#linkOf(entry).adopt(talk);
