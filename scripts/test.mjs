@@ -91,14 +91,18 @@ async function vitest(project) {
   // Each test of the image goes on where the one before it ended.
   const bail = project === 'image' ? ['--bail=1'] : [];
   const directory = join(tmpdir(), `pisw-${randomBytes(4).toString('hex')}`);
+  // Vitest's own temporary files go there, too: it leaves them behind when it is interrupted.
+  mkdirSync(directory, { mode: 0o755 });
   const code = await inherit(
     bin('vitest'),
     ['run', '--project', project, '--passWithNoTests', ...bail, ...reporters],
     PARTS[project].limitMs,
-    { PI_SWARM_TESTS_DIRECTORY: directory },
+    { PI_SWARM_TESTS_DIRECTORY: directory, TMPDIR: directory },
   );
   // Where the runner was interrupted, another process still removes what it left (test/guard).
-  for (let tries = 0; tries < SWEEP_MS / 100 && existsSync(directory); tries++) await sleep(100);
+  for (let tries = 0; tries < SWEEP_MS / 100 && existsSync(`${directory}/sweep.mjs`); tries++) await sleep(100);
+  // Ended before that process was there.
+  if (!existsSync(`${directory}/sweep.mjs`)) rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
   const counted = count(file);
   // An error outside of any test, or a runner that was ended: a failure that no test's result shows.
   if (code !== 0 && counted.failed === 0) counted.failed = 1;

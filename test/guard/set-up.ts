@@ -19,7 +19,7 @@ export default async function setUp(): Promise<(() => Promise<void>) | undefined
   if (process.env[MARK] !== undefined) return undefined;
   const directory = process.env[DIRECTORY] ?? join(tmpdir(), `pisw-${randomBytes(4).toString('hex')}`);
   const mark = basename(directory);
-  mkdirSync(directory, { mode: 0o755 });
+  mkdirSync(directory, { mode: 0o755, recursive: true });
   // The workers inherit both: all temporary files are in one place, and every process can be told by the mark.
   process.env[MARK] = mark;
   process.env['TMPDIR'] = directory;
