@@ -11,7 +11,7 @@ import { allowForeignPrograms, mountWorkplace } from './machine.ts';
 import { packagesIn } from './manifest.ts';
 import { machineMirrors, type Source, sourcesOf, usableSources } from './mirror.ts';
 import { type Architecture, BOARDS, SUITE } from './recipe.ts';
-import { finishRoot, splitBoot } from './root.ts';
+import { finishRoot, notYoungerThan, splitBoot } from './root.ts';
 import { run } from './tools.ts';
 
 const WORKPLACE = '/run/pi-swarm-image';
@@ -61,6 +61,7 @@ export async function buildImage(options: BuildOptions): Promise<Built> {
       await splitBoot(root, `${files}/boot`, `${work}/boot`, {
         ...{ name, version: options.version, architecture, boards, builtAt },
       });
+      await notYoungerThan(root, epoch);
       return { value: undefined };
     });
     const image = `${work}/${name}.img`;
@@ -69,7 +70,9 @@ export async function buildImage(options: BuildOptions): Promise<Built> {
       return { value, note: `${Math.round(value.rootBytes / MIB)} MiB root` };
     });
     const packages = await packagesIn(root);
-    await show.stage('check', async () => ({ value: await checkBuilt({ image, root, boot: `${work}/boot`, signal }) }));
+    await show.stage('check', async () => ({
+      value: await checkBuilt({ image, root, boot: `${work}/boot`, epoch, signal }),
+    }));
     return await show.stage('compress', async () => {
       const manifest = { name, version: options.version, suite: SUITE, architecture, rootBytes, packages };
       const value = await pack(image, { out, name, manifest, signal });

@@ -26,13 +26,16 @@ export interface Parts {
   /** Its two partitions as folders. */
   root: string;
   boot: string;
+  /** Seconds since 1970: the image's own time. */
+  epoch: number;
   signal: AbortSignal;
 }
 
 /** @throws PiSwarmError with all complaints */
 export async function checkBuilt(parts: Parts): Promise<void> {
-  const { image, root, boot, signal } = parts;
-  const checks = [fileSystems(image, signal), bootFiles(boot), initrdModules(boot), identities(root), privileges(root)];
+  const { image, root, boot, epoch, signal } = parts;
+  const content = [bootFiles(boot), initrdModules(boot), identities(root), privileges(root), younger(root, epoch)];
+  const checks = [fileSystems(image, signal), ...content];
   const complaints = (await Promise.all(checks)).flat();
   if (complaints.length > 0) throw new PiSwarmError('failure', ['the image is not right:', ...complaints].join('\n  '));
 }
@@ -128,6 +131,18 @@ export async function privileges(root: string): Promise<string[]> {
     if (special && !PRIVILEGED.has(path)) complaints.push(`/${path} runs with the rights of its owner or group`);
     const everybody = (found.mode & 0o002) !== 0 && !(found.isDirectory() && (found.mode & 0o1000) !== 0);
     if (everybody && !found.isCharacterDevice()) complaints.push(`everybody may write /${path}`);
+    if (found.isDirectory()) for (const name of await readdir(join(root, path))) await visit(join(path, name));
+  };
+  await visit('');
+  return complaints;
+}
+
+/** Nothing has a time of the build: the same inputs would make another image. */
+export async function younger(root: string, epoch: number): Promise<string[]> {
+  const complaints: string[] = [];
+  const visit = async (path: string): Promise<void> => {
+    const found = await lstat(join(root, path));
+    if (found.mtimeMs > epoch * 1000) complaints.push(`/${path} has the time of the build`);
     if (found.isDirectory()) for (const name of await readdir(join(root, path))) await visit(join(path, name));
   };
   await visit('');

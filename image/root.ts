@@ -34,7 +34,7 @@ export interface RootOptions {
   project: string;
   /** The agent's package. */
   deb: string;
-  /** Seconds since 1970: nothing in the image is younger. */
+  /** Seconds since 1970, for what the programs date. */
   epoch: number;
   signal: AbortSignal;
 }
@@ -64,7 +64,6 @@ export async function finishRoot(options: RootOptions): Promise<void> {
   await writeFile(`${root}/${UPDATE_INITRAMFS}`, 'update_initramfs=yes\nbackup_initramfs=no\n');
   // PID 1 sets a clock that is behind to the time of this file (systemd(1)): the time of the build.
   await writeFile(`${root}/usr/lib/clock-epoch`, '');
-  await notYoungerThan(root, epoch);
 }
 
 /** What must be unique is made at the first boot; what belongs to the machine that built stays there. */
@@ -109,8 +108,8 @@ async function writeSources(root: string): Promise<void> {
   await writeFile(`${root}/etc/dpkg/dpkg.cfg.d/pi-swarm`, `${DPKG_OPTIONS.join('\n')}\n`);
 }
 
-/** Times of the build would make each image another one. */
-async function notYoungerThan(root: string, epoch: number): Promise<void> {
+/** The last thing that is done to it: times of the build would make each image another one. */
+export async function notYoungerThan(root: string, epoch: number): Promise<void> {
   const visit = async (path: string): Promise<void> => {
     const found = await lstat(path);
     if (found.isDirectory()) for (const name of await readdir(path)) await visit(join(path, name));

@@ -1,12 +1,16 @@
-/** The pure parts of building an image. */
+/** The parts of building an image that need no Debian. */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { baseKey } from '../../image/base.ts';
-import { bootNames } from '../../image/check.ts';
+import { bootNames, younger } from '../../image/check.ts';
 import { usedInodes } from '../../image/disk.ts';
 import { cpioNames } from '../../image/initrd.ts';
 import { licencesFrom, packagesFrom } from '../../image/manifest.ts';
 import { mirrorsFrom } from '../../image/mirror.ts';
 import { packagesOf } from '../../image/recipe.ts';
+import { notYoungerThan } from '../../image/root.ts';
 
 test('the mirrors are those of this machine’s apt, without the slash at their end', () => {
   const listed = [
@@ -93,4 +97,18 @@ test('an initrd may begin with a plain archive: its names are read, and where it
     names: ['kernel', 'kernel/ext4.ko.xz'],
     end: archive.length,
   });
+});
+
+test('what has the time of the build is named, until it has the time of the image', async () => {
+  const root = mkdtempSync(join(tmpdir(), 'pi-swarm-image-'));
+  const epoch = 1_700_000_000;
+  try {
+    mkdirSync(`${root}/boot/firmware`, { recursive: true });
+    const complaints = ['/', '/boot', '/boot/firmware'].map(path => `${path} has the time of the build`);
+    expect(await younger(root, epoch)).toEqual(complaints);
+    await notYoungerThan(root, epoch);
+    expect(await younger(root, epoch)).toEqual([]);
+  } finally {
+    rmSync(root, { recursive: true });
+  }
 });
