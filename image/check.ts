@@ -3,12 +3,12 @@
  * check gives its complaints as sentences; none is good.
  */
 import { lstat, readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { PiSwarmError } from '../src/errors.ts';
 import { rootOffset } from './disk.ts';
 import { initrdNames } from './initrd.ts';
 import { DISK, INITRD_MODULES } from './recipe.ts';
 import { run } from './tools.ts';
+import { walk } from './tree.ts';
 
 const MINUTES_MS = 60_000;
 
@@ -124,27 +124,21 @@ const exists = (path: string): Promise<boolean> =>
 /** No program with more rights than Debian gives it, nothing that everybody may change. */
 export async function privileges(root: string): Promise<string[]> {
   const complaints: string[] = [];
-  const visit = async (path: string): Promise<void> => {
-    const found = await lstat(join(root, path));
-    if (found.isSymbolicLink()) return;
+  for await (const { path, found } of walk(root)) {
+    if (found.isSymbolicLink()) continue;
     const special = found.isFile() && (found.mode & 0o6000) !== 0;
     if (special && !PRIVILEGED.has(path)) complaints.push(`/${path} runs with the rights of its owner or group`);
     const everybody = (found.mode & 0o002) !== 0 && !(found.isDirectory() && (found.mode & 0o1000) !== 0);
     if (everybody && !found.isCharacterDevice()) complaints.push(`everybody may write /${path}`);
-    if (found.isDirectory()) for (const name of await readdir(join(root, path))) await visit(join(path, name));
-  };
-  await visit('');
+  }
   return complaints;
 }
 
 /** Nothing has a time of the build: the same inputs would make another image. */
 export async function younger(root: string, epoch: number): Promise<string[]> {
   const complaints: string[] = [];
-  const visit = async (path: string): Promise<void> => {
-    const found = await lstat(join(root, path));
+  for await (const { path, found } of walk(root)) {
     if (found.mtimeMs > epoch * 1000) complaints.push(`/${path} has the time of the build`);
-    if (found.isDirectory()) for (const name of await readdir(join(root, path))) await visit(join(path, name));
-  };
-  await visit('');
+  }
   return complaints;
 }

@@ -1,9 +1,10 @@
 /** The root file system: the base, our files and the agent over it, and away with all that must differ from card to card. */
-import { cp, lstat, lutimes, mkdir, readdir, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import { cp, lutimes, mkdir, readdir, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEBIAN, DEBIAN_SECURITY } from './mirror.ts';
 import { COMPONENTS, DPKG_OPTIONS, SUITE, UPDATE_INITRAMFS } from './recipe.ts';
 import { run } from './tools.ts';
+import { walk } from './tree.ts';
 
 const CHROOT_LIMIT_MS = 15 * 60_000;
 
@@ -110,14 +111,11 @@ async function writeSources(root: string): Promise<void> {
 
 /** The last thing that is done to it: times of the build would make each image another one. */
 export async function notYoungerThan(root: string, epoch: number): Promise<void> {
-  const visit = async (path: string): Promise<void> => {
-    const found = await lstat(path);
-    if (found.isDirectory()) for (const name of await readdir(path)) await visit(join(path, name));
-    if (found.mtimeMs <= epoch * 1000 && found.atimeMs <= epoch * 1000) return;
+  for await (const { path, found } of walk(root)) {
+    if (found.mtimeMs <= epoch * 1000 && found.atimeMs <= epoch * 1000) continue;
     const mtime = Math.min(Math.floor(found.mtimeMs / 1000), epoch);
-    await (found.isSymbolicLink() ? lutimes(path, epoch, mtime) : utimes(path, epoch, mtime));
-  };
-  await visit(root);
+    await (found.isSymbolicLink() ? lutimes : utimes)(join(root, path), epoch, mtime);
+  }
 }
 
 /** What the firmware reads goes onto the partition of its own. @returns the folder with it */

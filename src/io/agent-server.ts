@@ -16,7 +16,7 @@ import { HANDSHAKE_TIMEOUT_MS } from './peer-protocol.ts';
 import { authenticate, handshakeRefusal, type PeerIdentity, tlsOptions } from './pki.ts';
 import type { Refusals } from './refusals.ts';
 
-/** For a request's headers, and for what is on its way. */
+/** For a request's headers; and longer than a client waits for a handshake, so that it is the client who gives up. */
 const SLOW_MS = 5000;
 const CHECK_EVERY_MS = 1000;
 const HEADER_BYTES_MAX = 8 * 1024;

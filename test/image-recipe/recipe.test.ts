@@ -104,7 +104,7 @@ test('what has the time of the build is named, until it has the time of the imag
   const epoch = 1_700_000_000;
   try {
     mkdirSync(`${root}/boot/firmware`, { recursive: true });
-    const complaints = ['/', '/boot', '/boot/firmware'].map(path => `${path} has the time of the build`);
+    const complaints = ['/boot/firmware', '/boot', '/'].map(path => `${path} has the time of the build`);
     expect(await younger(root, epoch)).toEqual(complaints);
     await notYoungerThan(root, epoch);
     expect(await younger(root, epoch)).toEqual([]);

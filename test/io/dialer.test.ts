@@ -59,6 +59,20 @@ describe('the log of refusals', () => {
     return { lines, count: refusals.summary().count };
   };
 
+  it('lets others go first when an address has taken a connection and said nothing', async () => {
+    const given: (() => void)[] = [];
+    const { dialer, dialled, pass } = make(
+      () => new Promise((_, reject) => given.push(() => reject(new Error('no connection')))),
+    );
+    for (let number = 0; number < 40; number++) dialer.hint(forged(number));
+    expect(dialled).toHaveLength(32);
+    for (const giveUp of given.splice(0)) giveUp();
+    // All of them may be tried again by then, and whoever forges hints asks for it.
+    for (let number = 0; number < 40; number++) dialer.hint(forged(number));
+    await pass(60_000);
+    expect(new Set(dialled).size).toBe(40);
+  });
+
   it('has one line for a machine that answers on many ports', () => {
     const { lines, count } = knock(1000, number => `10.0.0.66:${number}`);
     expect(lines).toHaveLength(1);
