@@ -3,7 +3,7 @@ import { PeerDialer } from '../../src/io/peer-dialer.ts';
 import { Refusals } from '../../src/io/refusals.ts';
 
 /** `answer`: how a connection to a forged address ends. */
-function make(answer: () => Promise<void>) {
+function make(answer: () => Promise<void>, refused = true) {
   let nowMs = 1_000_000;
   const dialled: string[] = [];
   const dialer = new PeerDialer({
@@ -14,7 +14,7 @@ function make(answer: () => Promise<void>) {
       dialled.push(`${host}:${port}`);
       await answer();
     },
-    isRefusal: () => true,
+    isRefusal: () => refused,
   });
   const pass = async (ms: number): Promise<void> => {
     nowMs += ms;
@@ -59,18 +59,26 @@ describe('the log of refusals', () => {
     return { lines, count: refusals.summary().count };
   };
 
-  it('lets others go first when an address has taken a connection and said nothing', async () => {
+  it('gives a Pi its turn beside a host that takes connections on many ports, says nothing, and is hinted at without end', async () => {
     const given: (() => void)[] = [];
-    const { dialer, dialled, pass } = make(
-      () => new Promise((_, reject) => given.push(() => reject(new Error('no connection')))),
-    );
-    for (let number = 0; number < 40; number++) dialer.hint(forged(number));
+    const silent = () =>
+      new Promise<void>((_, reject) => given.push(() => reject(new Error('no connection within 10000 ms'))));
+    const { dialer, dialled, pass } = make(silent, false);
+    const PORTS = 36;
+    const hintAtAll = () => {
+      for (let number = 0; number < PORTS; number++) dialer.hint(forged(number));
+    };
+    hintAtAll();
     expect(dialled).toHaveLength(32);
-    for (const giveUp of given.splice(0)) giveUp();
-    // All of them may be tried again by then, and whoever forges hints asks for it.
-    for (let number = 0; number < 40; number++) dialer.hint(forged(number));
-    await pass(60_000);
-    expect(new Set(dialled).size).toBe(40);
+    // One after the other they are given up, and the next is dialled, as in ten seconds each.
+    for (let times = 0; times < 200; times++) {
+      if (times === 50) dialer.hint({ host: '10.0.0.7', port: 3378 });
+      given.shift()?.();
+      await pass(320);
+      hintAtAll();
+    }
+    expect(dialled.length).toBeGreaterThan(150);
+    expect(dialled).toContain('10.0.0.7:3378');
   });
 
   it('has one line for a machine that answers on many ports', () => {
